@@ -1,0 +1,1 @@
+"""The `tokenworks` command, a file per verb group; no logic."""

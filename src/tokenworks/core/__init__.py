@@ -1,0 +1,1 @@
+"""The nouns that travel between rooms. This floor knows no other."""

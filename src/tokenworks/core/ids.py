@@ -1,0 +1,34 @@
+"""Names for things: random ids that sort by time, and hashes that name content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from typing import Any
+
+import msgspec
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32: no letter that looks like another
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+def new_id(prefix: str) -> str:
+    """Return `prefix-` + 10 characters of time + 16 random ones; ids made later sort later."""
+    value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
+    return f"{prefix}-" + "".join(ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def sha256_hex(data: bytes) -> str:
+    """Return the lower-case hexadecimal SHA-256 of `data`, 64 characters."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return `value` as JSON with sorted keys and no spaces: equal values give equal bytes."""
+    return _canonical.encode(value)
+
+
+def content_id(value: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of `value`."""
+    return sha256_hex(canonical_json(value))

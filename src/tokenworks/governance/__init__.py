@@ -1,0 +1,1 @@
+"""May this principal do this to that: labels, keys, owners."""

@@ -1,0 +1,1 @@
+"""Documents to a corpus: what is kept, what is set aside and why."""

@@ -1,0 +1,1 @@
+"""One file per format; the file name is the reader's name."""

@@ -1,0 +1,1 @@
+"""A model folder to a signed, registered, released version."""

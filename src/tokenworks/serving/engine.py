@@ -1,0 +1,116 @@
+"""What an engine is, inside its own process: the contract that every file in `engines/` keeps.
+
+An engine module offers `load(folder: Path, options: Options) -> Engine` and `serves(folder: Path) -> bool`, the
+latter cheap and without importing anything heavy. The process around it (`host.py`) speaks the OpenAI HTTP protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How to load a model."""
+
+    threads: int = 2
+    precision: str = "auto"  # auto | f32 | bf16 | int8
+    max_batch: int = 32
+    cache: str = ""  # folder for converted models, empty: beside nothing, convert in memory
+    url: str = ""  # engine `remote`: where the other server is
+    key: str = ""
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """How tokens are chosen, already validated by the host. Defaults are those of the OpenAI API."""
+
+    max_tokens: int = 16
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0  # 0: off
+    seed: int | None = None
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logprobs: int | None = None  # number of alternatives to report; None: none at all
+    json_schema: dict[str, Any] | None = None
+    ignore_eos: bool = False
+    adapter: str = ""
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
+    """One token with its natural-log probability and its best alternatives."""
+
+    token: str
+    logprob: float
+    top: dict[str, float] = {}
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """Some more of an answer. Text arrives whole: never half a UTF-8 character, never part of a stop string."""
+
+    index: int = 0  # which of the n choices
+    text: str = ""
+    tokens: int = 0  # how many tokens this piece stands for
+    finish_reason: str | None = None  # stop | length, on the last piece of a choice
+    logprobs: tuple[TokenLogprob, ...] = ()
+    cached_tokens: int = 0  # prompt tokens taken from a prefix cache, on the first piece
+
+
+class Vectors(msgspec.Struct, frozen=True, kw_only=True):
+    """What an encoder gives for some texts."""
+
+    values: list[list[float]]  # embeddings (unit length), or class probabilities
+    tokens: list[int]  # prompt tokens of each text
+
+
+class Engine(Protocol):
+    """A loaded model. Methods outside `does` raise `EngineError`."""
+
+    @property
+    def does(self) -> frozenset[str]:
+        """Return endpoints answered: of 'completions', 'chat.completions', 'embeddings', 'classify'."""
+        ...
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """Return optional sampling features: of 'logprobs', 'seed', 'penalties', 'json_schema', 'adapters', ..."""
+        ...
+
+    @property
+    def context_length(self) -> int:
+        """Return the most tokens that prompt and answer may have together."""
+        ...
+
+    @property
+    def classes(self) -> list[str]:
+        """Return the class names of a classifier, in the order of its probabilities."""
+        ...
+
+    def chat_prompt(self, messages: Sequence[dict[str, Any]]) -> str:
+        """Return the prompt that the model's own chat template makes of `messages`."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens `text` has."""
+        ...
+
+    def generate(self, prompt: str, sampling: Sampling) -> AsyncIterator[Piece]:
+        """Yield the answer as it is made; closing the iterator cancels the work."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector for each text."""
+        ...
+
+    async def classify(self, texts: Sequence[str]) -> Vectors:
+        """Return the class probabilities of each text."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        ...

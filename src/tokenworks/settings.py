@@ -1,0 +1,150 @@
+"""Everything an operator may turn, from `tokenworks.toml` and the environment. The only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tokenworks.core.errors import ConfigError
+from tokenworks.core.toml import convert, read_toml
+
+PREFIX = "TOKENWORKS_"
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the gateway listens and what it accepts."""
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    max_body_mb: float = 16.0
+    max_in_flight: int = 1024
+    drain_s: float = 10.0
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where things are kept. Empty values mean: below the home."""
+
+    catalog: str = ""  # SQLAlchemy URL: sqlite:///..., postgresql+psycopg://...
+    artifacts: str = ""  # a folder, or s3://bucket/prefix
+    s3_endpoint: str = ""
+
+
+class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the log is written."""
+
+    segment_mb: int = 16
+    keep_bodies: bool = True  # prompts and answers beside the log: corrections need them
+
+
+class LineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the line may use of this machine."""
+
+    threads: int = 0  # 0: every core that this process may run on
+    processes: int = 0
+    memory_mb: int = 1024  # bound of one ingest worker
+    keep_confidential_out: bool = False
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How models are served."""
+
+    generation: str = "auto"  # auto | openvino | transformers | remote
+    precision: str = "auto"  # auto | f32 | bf16 | int8
+    threads: int = 0
+    start_timeout_s: float = 120.0
+    max_batch: int = 32
+    remote_url: str = ""
+    remote_key: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole configuration, typed. Every field has a default that works on a bare machine."""
+
+    home: str = "~/.tokenworks"
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    line: LineSettings = LineSettings()
+    engines: EngineSettings = EngineSettings()
+
+    @property
+    def home_path(self) -> Path:
+        """The folder in which everything is kept."""
+        return Path(self.home).expanduser().resolve()
+
+    @property
+    def catalog_url(self) -> str:
+        """The SQLAlchemy URL of the catalog."""
+        return self.store.catalog or f"sqlite:///{self.home_path / 'catalog.db'}"
+
+    @property
+    def artifacts_url(self) -> str:
+        """The folder or S3 URL of the artifacts."""
+        return self.store.artifacts or str(self.home_path / "artifacts")
+
+    @property
+    def threads(self) -> int:
+        """Cores that compute may use."""
+        return self.line.threads or len(os.sched_getaffinity(0))
+
+    @property
+    def processes(self) -> int:
+        """Worker processes that ingest may use."""
+        return self.line.processes or len(os.sched_getaffinity(0))
+
+
+def load_settings(
+    file: Path | None = None, *, environ: Mapping[str, str] | None = None, home: Path | None = None
+) -> Settings:
+    """Return defaults, overlaid by `file`, the environment and `home`, in rising order.
+
+    Without `file`, `tokenworks.toml` in the working folder is read if there is one. Environment variables are
+    named after the keys: `TOKENWORKS_SERVER__PORT=9000`. Raises `ConfigError` naming the key and the way out.
+    """
+    environ = os.environ if environ is None else environ
+    file = file or _default_file(environ)
+    settings = read_toml(file, Settings) if file else Settings()
+    overlay = _from_environment(environ)
+    if home is not None:
+        overlay["home"] = str(home)
+    if not overlay:
+        return settings
+    merged = _merge(msgspec.to_builtins(settings), overlay)
+    return convert(merged, Settings, where="environment")
+
+
+def _default_file(environ: Mapping[str, str]) -> Path | None:
+    named = environ.get(PREFIX + "CONFIG")
+    if named:
+        return Path(named)
+    here = Path("tokenworks.toml")
+    return here if here.exists() else None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings named in the environment as a nested table; foreign names are an error."""
+    table: dict[str, Any] = {}
+    ours = {"CONFIG", "DATA"}  # DATA: where tests find real data
+    for name, value in environ.items():
+        if not name.startswith(PREFIX) or name[len(PREFIX) :] in ours:
+            continue
+        *sections, key = name[len(PREFIX) :].lower().split("__")
+        place = table
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"environment: {name} and {PREFIX}{section.upper()} contradict each other")
+        place[key] = value
+    return table
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged

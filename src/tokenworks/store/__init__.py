@@ -1,0 +1,1 @@
+"""What exists: the catalog (SQL) and the artifacts (bytes by content hash)."""
