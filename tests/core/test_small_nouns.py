@@ -52,7 +52,7 @@ def test_a_killed_write_leaves_the_old_bytes(tmp_path):
     write_atomic(target, b"old" * 1000)
     script = (
         "import sys, pathlib\nfrom tokenworks.core.files import write_atomic\nprint('go', flush=True)\n"
-        "while True:\n    write_atomic(pathlib.Path(sys.argv[1]), b'new' * 1000)\n    write_atomic(pathlib.Path(sys.argv[1]), b'old' * 1000)"
+        "while True:\n    for data in (b'new', b'old'):\n        write_atomic(pathlib.Path(sys.argv[1]), data * 1000)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(target)], stdout=subprocess.PIPE)
     process.stdout.readline()

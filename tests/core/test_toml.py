@@ -29,8 +29,8 @@ def test_a_missing_required_key_is_named():
 
 
 def test_broken_toml_says_where_it_breaks():
-    with pytest.raises(ConfigError, match=r"t: not valid TOML: .*line 1"):
-        parse_toml("[task", Task, where="t")
+    with pytest.raises(ConfigError, match=r"t: not valid TOML: .*line 2"):
+        parse_toml("[task]\nname = \n", Task, where="t")
 
 
 def test_a_missing_file_and_a_binary_file_are_named(tmp_path):

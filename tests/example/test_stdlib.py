@@ -46,7 +46,7 @@ def test_no_request_of_the_traffic_was_an_example(written):
 def test_written_twice_the_files_are_the_same(written, tmp_path):
     folder, files = written
     write_example(tmp_path, owner="mailto:team@example.org")
-    for file in files + [folder / "route.jsonl", folder / "traffic.jsonl"]:
+    for file in [*files, folder / "route.jsonl", folder / "traffic.jsonl"]:
         assert (tmp_path / file.name).read_bytes() == file.read_bytes()
 
 

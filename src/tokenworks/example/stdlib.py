@@ -15,19 +15,8 @@ from tokenworks.core.errors import DataError
 from tokenworks.core.files import write_atomic
 
 NOT_TAUGHT = frozenset(
-    [
-        "test",
-        "tests",
-        "idle_test",
-        "site-packages",
-        "dist-packages",
-        "__pycache__",
-        "idlelib",
-        "lib2to3",
-        "ensurepip",
-        "turtledemo",
-        "pydoc_data",
-    ]
+    {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "idlelib", "lib2to3"}
+    | {"ensurepip", "turtledemo", "pydoc_data"}
 )
 FEWEST, MOST = 20, 250  # examples of one module; below, it cannot be measured; above, it drowns the others
 LONGEST = 400  # characters of one example
