@@ -11,6 +11,12 @@ from typing import Any, Protocol
 
 import msgspec
 
+from tokenworks.core.errors import EngineError
+
+
+class EngineDied(EngineError):
+    """The engine cannot go on; its process reports itself degraded, ends its answers and exits with an error."""
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How to load a model."""

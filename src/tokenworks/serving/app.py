@@ -1,0 +1,303 @@
+"""The bare ASGI application of an engine process: the OpenAI protocol around one `Engine`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from typing import Any, cast
+
+import msgspec
+import structlog
+
+from tokenworks.core.errors import EngineError
+from tokenworks.core.ids import new_id
+from tokenworks.serving.engine import Engine, EngineDied, Piece, Sampling
+from tokenworks.serving.template import plain_messages
+from tokenworks.serving.wire import replies
+from tokenworks.serving.wire.bodies import ChatBody, ClassifyBody, CompletionBody, EmbeddingBody, parse, texts
+from tokenworks.serving.wire.problem import Problem, invalid
+from tokenworks.serving.wire.sampling import chat_sampling, completion_sampling
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+JSON = (b"content-type", b"application/json")
+EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+MOST_CHARACTERS_PER_TOKEN = 32  # a prompt longer than context x this is refused before it is tokenised
+
+log = structlog.get_logger("tokenworks.serving")
+
+
+class EngineApp:
+    """Answers /health, /v1/models and the endpoints that the engine does."""
+
+    def __init__(self, engine: Engine, model: str, max_body_bytes: int = 32 << 20) -> None:
+        self._engine, self._model, self._max_body_bytes = engine, model, max_body_bytes
+        self._created = int(time.time())
+        self._in_flight = 0
+        self._failure = ""
+        self.died = asyncio.Event()
+        self._routes: dict[str, tuple[str, Callable[[bytes, Exchange], Awaitable[None]]]] = {
+            "/v1/chat/completions": ("chat.completions", self._chat),
+            "/v1/completions": ("completions", self._complete),
+            "/v1/embeddings": ("embeddings", self._embed),
+            "/classify": ("classify", self._classify),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        exchange = Exchange(receive, send)
+        try:
+            await self._answer(scope, exchange)
+        except Problem as problem:
+            await exchange.refuse(problem)
+        except ValueError as error:
+            await exchange.refuse(invalid(str(error)))
+        except EngineDied as error:
+            self._failure = str(error)
+            self.died.set()
+            await exchange.refuse(
+                Problem(503, f"{error}; the supervisor starts it again, ask once more", code="engine_died")
+            )
+        except EngineError as error:
+            await exchange.refuse(Problem(500, str(error), code="engine_error"))
+        except Exception as error:
+            log.exception("request failed", path=scope["path"])
+            await exchange.refuse(Problem(500, f"unexpected {type(error).__name__}; the engine's log has the details"))
+
+    async def _answer(self, scope: Scope, exchange: Exchange) -> None:
+        path, method = scope["path"], scope["method"]
+        if path == "/health":
+            await self._health(exchange)
+        elif path == "/v1/models" and method == "GET":
+            await exchange.reply(200, replies.encode({"object": "list", "data": [self._card()]}))
+        elif path not in self._routes:
+            raise Problem(404, f"{method} {path} does not exist; there are: {', '.join(sorted(self._routes))}")
+        elif method != "POST":
+            raise Problem(405, f"{path} is asked with POST")
+        else:
+            await self._route(path, exchange)
+
+    async def _route(self, path: str, exchange: Exchange) -> None:
+        needed, answer = self._routes[path]
+        if needed not in self._engine.does:
+            does = ", ".join(sorted(self._engine.does))
+            raise Problem(
+                404, f"model {self._model!r} does not answer {path}; it does: {does}", code="model_not_capable"
+            )
+        body = await exchange.read(self._max_body_bytes)
+        self._in_flight += 1
+        try:
+            await answer(body, exchange)
+        finally:
+            self._in_flight -= 1
+
+    async def _health(self, exchange: Exchange) -> None:
+        state = {"status": "degraded" if self._failure else "ok", "model": self._model, "in_flight": self._in_flight}
+        if self._failure:
+            state["reason"] = self._failure
+        await exchange.reply(503 if self._failure else 200, replies.encode(state))
+
+    def _card(self) -> dict[str, Any]:
+        return {
+            "id": self._model,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "tokenworks",
+            "max_model_len": self._engine.context_length,
+            "does": sorted(self._engine.does),
+            "supports": sorted(self._engine.supports),
+        }
+
+    async def _chat(self, data: bytes, exchange: Exchange) -> None:
+        body = parse(data, ChatBody)
+        if not body.messages:
+            raise invalid("messages is empty; give at least one message", "messages")
+        prompt = self._engine.chat_prompt(plain_messages(body.messages))
+        prompt_tokens = self._count(prompt, "messages")
+        sampling = chat_sampling(body, self._engine.supports, self._engine.context_length - prompt_tokens)
+        form = replies.ChatForm(new_id("chatcmpl"), int(time.time()), self._model, sampling.logprobs is not None)
+        await self._generate([(prompt, prompt_tokens)], sampling, form, body, exchange)
+
+    async def _complete(self, data: bytes, exchange: Exchange) -> None:
+        body = parse(data, CompletionBody)
+        given = [body.prompt] if isinstance(body.prompt, str) else body.prompt
+        if not given or not all(isinstance(text, str) for text in given):
+            raise invalid("prompt is neither a text nor a list of texts; token ids are not accepted", "prompt")
+        prompts = [(text, self._count(text, "prompt")) for text in given]
+        room = self._engine.context_length - max(count for _, count in prompts)
+        sampling = completion_sampling(body, self._engine.supports, room)
+        form = replies.CompletionForm(new_id("cmpl"), int(time.time()), self._model, sampling.logprobs is not None)
+        await self._generate(prompts, sampling, form, body, exchange)
+
+    def _count(self, prompt: str, field: str) -> int:
+        """Return the prompt's tokens; raise `Problem` where they leave no room for an answer."""
+        limit = self._engine.context_length
+        head = prompt[: limit * MOST_CHARACTERS_PER_TOKEN + 1]  # 10 MB are not tokenised to be refused
+        count = self._engine.count_tokens(head)
+        if count >= limit or len(head) < len(prompt):
+            more = "more than " if len(head) < len(prompt) else ""
+            raise invalid(
+                f"the prompt has {more}{count} tokens, but the context of {self._model!r} is {limit} tokens, "
+                "the answer included; shorten the prompt", field, "context_length_exceeded",
+            )  # fmt: skip
+        if count == 0:
+            raise invalid("the prompt is empty; give at least one character", field)
+        return count
+
+    async def _generate(
+        self,
+        prompts: list[tuple[str, int]],
+        sampling: Sampling,
+        form: replies.ChatForm | replies.CompletionForm,
+        body: ChatBody | CompletionBody,
+        exchange: Exchange,
+    ) -> None:
+        """Run the prompts side by side, stream or collect their pieces, and cancel all when the client goes."""
+        choices = [replies.Choice() for _ in range(len(prompts) * sampling.n)]
+        prompt_tokens = sum(count for _, count in prompts)
+        cached = 0
+        watch = asyncio.create_task(exchange.gone())
+        pieces = merged(self._engine, [text for text, _ in prompts], sampling)
+        waiting = asyncio.ensure_future(anext(pieces, None))
+        try:
+            while True:
+                await asyncio.wait({waiting, watch}, return_when=asyncio.FIRST_COMPLETED)
+                if watch.done():
+                    return
+                piece = waiting.result()
+                if piece is None:
+                    break
+                waiting = asyncio.ensure_future(anext(pieces, None))
+                choice = choices[piece.index]
+                choice.add(piece)
+                cached += piece.cached_tokens
+                if body.stream:
+                    await self._send_piece(form, piece, choice, exchange)
+            used = replies.usage(prompt_tokens, sum(choice.tokens for choice in choices), cached)
+            if not body.stream:
+                await exchange.reply(200, form.body(choices, used))
+                return
+            wanted = body.stream_options is not None and body.stream_options.include_usage
+            await exchange.event((form.usage_event(used) if wanted else b"") + replies.DONE, last=True)
+        finally:
+            watch.cancel()
+            waiting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await waiting
+            await pieces.aclose()
+
+    async def _send_piece(self, form: Any, piece: Piece, choice: replies.Choice, exchange: Exchange) -> None:
+        opening = form.opening(piece.index) if len(choice.texts) == 1 else b""
+        await exchange.event(opening + form.event(piece, choice))
+
+    async def _embed(self, data: bytes, exchange: Exchange) -> None:
+        body = parse(data, EmbeddingBody)
+        form = body.encoding_format or "float"
+        if form not in {"float", "base64"}:
+            raise invalid(f"encoding_format is {form!r}; give 'float' or 'base64'", "encoding_format")
+        if body.dimensions is not None:
+            raise invalid("dimensions is not supported here: leave it out", "dimensions", "unsupported_parameter")
+        vectors = await self._engine.embed(texts(body))
+        await exchange.reply(200, replies.embeddings(vectors, self._model, form))
+
+    async def _classify(self, data: bytes, exchange: Exchange) -> None:
+        body = parse(data, ClassifyBody)
+        vectors = await self._engine.classify(texts(body))
+        head = {"id": new_id("classify"), "created": int(time.time()), "model": self._model}
+        await exchange.reply(200, replies.classes(vectors, self._engine.classes, head))
+
+
+async def merged(engine: Engine, prompts: list[str], sampling: Sampling) -> AsyncGenerator[Piece, None]:
+    """Yield the pieces of all prompts as they come; choice `i` of prompt `p` has index `p * n + i`."""
+    streams = [cast(AsyncGenerator[Piece, None], engine.generate(prompt, sampling)) for prompt in prompts]
+    if len(streams) == 1:
+        async with contextlib.aclosing(streams[0]) as only:
+            async for piece in only:
+                yield piece
+        return
+    waiting = {asyncio.ensure_future(anext(stream, None)): place for place, stream in enumerate(streams)}
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                place = waiting.pop(task)
+                found = task.result()
+                if found is not None:
+                    waiting[asyncio.ensure_future(anext(streams[place], None))] = place
+                    yield msgspec.structs.replace(found, index=place * sampling.n + found.index)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for stream in streams:
+            await stream.aclose()
+
+
+class Exchange:
+    """One request and its response on the ASGI border."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._started = False
+        self._ended = False
+
+    async def read(self, limit: int) -> bytes:
+        """Return the request body; raise `Problem` where it has more than `limit` bytes."""
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise asyncio.CancelledError
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise Problem(
+                    413, f"the body is larger than {limit} bytes; send less text at once", code="body_too_large"
+                )
+            parts.append(part)
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+    async def gone(self) -> None:
+        """Return when the client has closed the connection."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def reply(self, status: int, body: bytes) -> None:
+        """Send a whole JSON response."""
+        headers = [JSON, (b"content-length", str(len(body)).encode())]
+        self._started = self._ended = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def event(self, data: bytes, *, last: bool = False) -> None:
+        """Send some server-sent events."""
+        if not self._started:
+            self._started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": EVENTS})
+        self._ended = last
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    async def refuse(self, problem: Problem) -> None:
+        """Send an error: as a response, or as the last event of a stream that has begun."""
+        if self._ended:
+            return
+        if self._started:
+            await self.event(b"data: " + problem.body() + b"\n\n", last=True)
+        else:
+            await self.reply(problem.status, problem.body())
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

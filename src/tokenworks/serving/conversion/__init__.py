@@ -1,0 +1,1 @@
+"""From a Hugging Face folder to the graph that the CPU engine runs; needs numpy and openvino, never torch."""

@@ -1,0 +1,297 @@
+"""Generation on the CPU by OpenVINO GenAI's continuous batching, from a graph built straight from the safetensors.
+
+The library's `step()` holds the interpreter's lock (measured, decision 0060), so a thread of its own would only add
+hand-overs: steps run on the event loop, one between two looks at the network, and text is handed out in batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokenworks.core.errors import EngineError, MissingExtraError
+from tokenworks.serving.conversion.shape import reason_against
+from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, TokenLogprob, Vectors
+from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
+from tokenworks.serving.template import ChatTemplate
+from tokenworks.serving.tokens import StopFilter, Tokens
+
+INTERVAL_S = 0.03  # at most about 30 pieces a second and stream: more cost the batch its speed, and no eye sees them
+KV_BYTES = 1 << 30  # the most that keys and values of all sequences may take
+BLOCK_TOKENS = 32  # of OpenVINO's paged attention on CPUs
+PRECISIONS = {"f32": "f32", "bf16": "bf16", "int8": "bf16"}  # weights -> arithmetic, where the chip has it
+
+
+def serves(folder: Path) -> bool:
+    """Return whether `folder` is a model of the Llama family with safetensors."""
+    if not any((folder / name).exists() for name in WEIGHTS) or not (folder / "config.json").exists():
+        return False
+    return not reason_against(read_json(folder / "config.json"))
+
+
+def load(folder: Path, options: Options) -> OpenVinoEngine:
+    """Convert `folder` unless `options.cache` has it, and compile it. Raises `EngineError`."""
+    try:
+        import openvino  # noqa: F401 - heavy, and optional: only this engine's process loads it
+        import openvino_genai  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("generation on the CPU", "generate") from None
+    from tokenworks.serving.conversion.cache import converted
+
+    model = open_folder(folder)
+    tokens = Tokens(folder)
+    precision = choose_precision(options.precision)
+    with converted(model, tokens, precision, options.cache) as graph:
+        pipeline = _pipeline(graph, model, options, precision)
+    return OpenVinoEngine(model, tokens, pipeline)
+
+
+def choose_precision(wanted: str) -> str:
+    """Return the precision of the weights: 'auto' is bf16 where the chip multiplies it, else f32."""
+    import openvino as ov  # knows the chip
+
+    if wanted == "auto":
+        able = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return "bf16" if "BF16" in able else "f32"
+    if wanted not in PRECISIONS:
+        raise EngineError(f"precision {wanted!r} does not exist; there are: auto, {', '.join(PRECISIONS)}")
+    return wanted
+
+
+def _pipeline(graph: Path, model: ModelFolder, options: Options, precision: str) -> Any:
+    import openvino as ov
+    import openvino_genai as genai
+
+    able = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    arithmetic = PRECISIONS[precision] if "BF16" in able else "f32"
+    scheduler = genai.SchedulerConfig()
+    scheduler.max_num_seqs = options.max_batch
+    scheduler.max_num_batched_tokens = 256  # bounds one step, and with it how long a new request waits
+    scheduler.num_kv_blocks = _kv_blocks(model, options.max_batch)
+    scheduler.enable_prefix_caching = True
+    properties = {
+        "INFERENCE_NUM_THREADS": options.threads,
+        "INFERENCE_PRECISION_HINT": arithmetic,
+        "KV_CACHE_PRECISION": arithmetic,
+        "sampler_num_threads": options.threads,
+    }
+    try:
+        return genai.ContinuousBatchingPipeline(str(graph), scheduler, "CPU", properties)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[-1]
+        raise EngineError(f"{model.path}: OpenVINO cannot load the converted model ({first})") from error
+
+
+def _kv_blocks(model: ModelFolder, max_batch: int) -> int:
+    """Return blocks for every sequence at full length, within `KV_BYTES`, but always for two of them."""
+    config = model.config
+    heads = config.get("num_key_value_heads") or config["num_attention_heads"]
+    size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    each = 2 * config["num_hidden_layers"] * heads * size * BLOCK_TOKENS * 4
+    full = -(-model.context_length // BLOCK_TOKENS) + 1
+    return int(max(2 * full, min(max_batch * full, KV_BYTES // each)))
+
+
+class OpenVinoEngine:
+    """A loaded decoder and the loop that steps it."""
+
+    does: frozenset[str]
+    supports = frozenset({"logprobs", "seed", "penalties", "json_schema", "ignore_eos", "n", "stop", "top_k"})
+
+    def __init__(self, model: ModelFolder, tokens: Tokens, pipeline: Any) -> None:
+        self.does = frozenset({"completions", "chat.completions"} if model.chat_template else {"completions"})
+        self.context_length = model.context_length
+        self.classes: list[str] = []
+        self._model, self._tokens, self._pipeline = model, tokens, pipeline
+        self._template = ChatTemplate(model.chat_template, model.tokenizer_config) if model.chat_template else None
+        self._numbers = itertools.count()
+        self._running: list[_Answer] = []
+        self._stepping = False
+        self._failure: EngineDied | None = None
+
+    @property
+    def running(self) -> int:
+        """Return how many answers are being made."""
+        return len(self._running)
+
+    def chat_prompt(self, messages: Sequence[dict[str, Any]]) -> str:
+        """Return the prompt that the model's own chat template makes of `messages`."""
+        if self._template is None:
+            raise EngineError(f"{self._model.path} has no chat template; ask /v1/completions, or serve a chat model")
+        return self._template.render(messages)
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens `text` has."""
+        return len(self._tokens.encode(text))
+
+    async def generate(self, prompt: str, sampling: Sampling) -> AsyncIterator[Piece]:
+        """Yield the answer as it is made; closing the iterator cancels the work."""
+        if self._failure is not None:
+            raise self._failure
+        arrived: asyncio.Queue[Piece | Exception] = asyncio.Queue()
+        ids = self._tokens.encode(prompt)
+        answers = [self._start(ids, sampling, index, arrived) for index in range(sampling.n)]
+        left = len(answers)
+        try:
+            while left:
+                piece = await arrived.get()
+                if isinstance(piece, Exception):
+                    raise piece
+                left -= piece.finish_reason is not None
+                yield piece
+        finally:
+            for answer in answers:
+                self._drop(answer)
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """Refuse: a decoder has no sentence vectors."""
+        raise EngineError("this model generates text; ask an encoder for embeddings")
+
+    async def classify(self, texts: Sequence[str]) -> Vectors:
+        """Refuse: a decoder has no classes."""
+        raise EngineError("this model generates text; ask a classifier for classes")
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        for answer in list(self._running):
+            self._drop(answer)
+        while self._stepping:
+            await asyncio.sleep(0)
+        self._failure = EngineDied("the engine is closed")
+        self._pipeline = None
+
+    def _start(self, ids: list[int], sampling: Sampling, index: int, arrived: asyncio.Queue[Any]) -> _Answer:
+        import openvino as ov  # loaded by `load` already
+
+        config = generation_config(sampling, index, self._model.stop_ids)
+        prompt = ov.Tensor(np.array([ids], np.int64))
+        try:
+            handle = self._pipeline.add_request(next(self._numbers), prompt, config)
+        except RuntimeError as error:
+            raise ValueError(str(error).strip().splitlines()[-1]) from error
+        answer = _Answer(handle, self._tokens, sampling, index, arrived)
+        self._running.append(answer)
+        if not self._stepping:
+            self._stepping = True
+            asyncio.get_running_loop().call_soon(self._step)
+        return answer
+
+    def _drop(self, answer: _Answer) -> None:
+        if answer in self._running:
+            self._running.remove(answer)
+            answer.handle.cancel()  # freed in the next step
+
+    def _step(self) -> None:
+        """Make one token for every running answer, hand out what is due, and come back after the network was seen."""
+        try:
+            self._pipeline.step()
+            now = time.monotonic()
+            self._running = [answer for answer in self._running if not answer.advance(now)]
+            more = self._pipeline.has_non_finished_requests()
+        except Exception as error:  # noqa: BLE001 - the border to the library: whatever it was, every waiting caller hears
+            self._die(error)
+            return
+        if more:
+            asyncio.get_running_loop().call_soon(self._step)
+        else:
+            self._stepping = False
+
+    def _die(self, error: Exception) -> None:
+        self._failure = EngineDied(f"OpenVINO stopped in the middle of a step ({str(error).strip().splitlines()[-1]})")
+        self._stepping = False
+        for answer in self._running:
+            answer.arrived.put_nowait(self._failure)
+        self._running = []
+
+
+class _Answer:
+    """One choice on its way from token ids to text."""
+
+    def __init__(
+        self, handle: Any, tokens: Tokens, sampling: Sampling, index: int, arrived: asyncio.Queue[Any]
+    ) -> None:
+        self.handle, self.arrived = handle, arrived
+        self._tokens, self._index = tokens, index
+        self._stream, self._stop = tokens.stream(), StopFilter(sampling.stop)
+        self._logprobs = sampling.logprobs is not None
+        self._eager = bool(sampling.stop)  # a stop string must end the work at once
+        self._due_s = 0.0
+
+    def advance(self, now: float) -> bool:
+        """Hand out what is due at `now`, monotonic seconds; return whether the answer is complete."""
+        from openvino_genai import GenerationFinishReason, GenerationStatus
+
+        status = self.handle.get_status()
+        running = status == GenerationStatus.RUNNING
+        if running and not self._eager and now < self._due_s:
+            return False
+        if status == GenerationStatus.IGNORED:
+            self.arrived.put_nowait(EngineError("no room for this answer's keys and values; ask for fewer tokens"))
+            return True
+        ids: list[int] = []
+        scores: list[float] = []
+        reason = None
+        while self.handle.can_read():
+            for output in self.handle.read().values():
+                ids += output.generated_ids
+                scores += output.generated_log_probs
+                if output.finish_reason != GenerationFinishReason.NONE:
+                    reason = "length" if output.finish_reason == GenerationFinishReason.LENGTH else "stop"
+        if not ids and running:
+            return False
+        text = self._stop.feed(self._stream.feed(ids))
+        if self._stop.stopped:
+            reason = "stop"
+            self.handle.cancel()
+        elif not running:
+            reason = reason or "stop"
+            text += self._stop.feed(self._stream.finish()) + self._stop.finish()
+        self._due_s = now + INTERVAL_S
+        chosen = tuple(TokenLogprob(token=self._tokens.text_of(i), logprob=s) for i, s in zip(ids, scores, strict=True))
+        self.arrived.put_nowait(
+            Piece(
+                index=self._index,
+                text=text,
+                tokens=len(ids),
+                finish_reason=reason,
+                logprobs=chosen if self._logprobs else (),
+            )
+        )
+        return reason is not None
+
+
+def generation_config(sampling: Sampling, index: int, stop_ids: Sequence[int]) -> Any:
+    """Return the library's own form of `sampling` for choice `index`."""
+    import openvino_genai as genai
+
+    config = genai.GenerationConfig()
+    config.max_new_tokens = sampling.max_tokens
+    config.ignore_eos = sampling.ignore_eos
+    if stop_ids:
+        config.set_eos_token_id(stop_ids[0])
+        config.stop_token_ids = set(stop_ids)
+    config.do_sample = sampling.temperature > 0
+    if sampling.temperature > 0:
+        config.temperature, config.top_p = sampling.temperature, sampling.top_p
+        if sampling.top_k:
+            config.top_k = sampling.top_k
+        seed = random.getrandbits(32) if sampling.seed is None else sampling.seed
+        config.rng_seed = (seed + index) % (1 << 32)
+    config.presence_penalty, config.frequency_penalty = sampling.presence_penalty, sampling.frequency_penalty
+    config.repetition_penalty = sampling.repetition_penalty
+    if sampling.logprobs is not None:
+        config.logprobs = 1
+    if sampling.json_schema is not None:
+        from tokenworks.core.ids import canonical_json
+
+        config.structured_output_config = genai.StructuredOutputConfig(
+            json_schema=canonical_json(sampling.json_schema).decode()
+        )
+    return config

@@ -1,0 +1,180 @@
+"""The engine process: load one model, speak the OpenAI protocol on loopback, and never outlive the parent.
+
+    python -m tokenworks.serving.host --engine NAME --folder DIR --name MODEL [--port 0] [--options JSON] [--drain-s 10]
+
+Prints one line of JSON on standard output when it is ready, everything else on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import socket
+import stat
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+import structlog
+import uvicorn
+
+from tokenworks import parts
+from tokenworks.core.errors import EngineError, TokenworksError
+from tokenworks.serving.app import EngineApp
+from tokenworks.serving.choose import ROOM, choose_engine
+from tokenworks.serving.engine import Engine, Options
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+FAREWELL_S = 1.0  # how long a dead engine still says so on /health
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """The line that says where the engine listens."""
+
+    port: int
+    pid: int
+    engine: str
+    does: list[str]
+    load_s: float
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the process; return its exit code: 0 after SIGTERM, else that of the error."""
+    follow_parent()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    options = _arguments(arguments)
+    try:
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            return runner.run(_serve(options))
+    except TokenworksError as error:
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        return error.exit_code
+
+
+def follow_parent() -> None:
+    """Arrange to die with the parent: by the kernel's signal on Linux, and by the end of standard input anywhere."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+    if stat.S_ISFIFO(os.fstat(0).st_mode) or stat.S_ISSOCK(os.fstat(0).st_mode):
+        threading.Thread(target=_exit_at_end_of_input, name="follow-parent", daemon=True).start()
+
+
+def _exit_at_end_of_input() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(1)  # whoever asked for the answers is gone: there is nothing to drain
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tokenworks.serving.host", description="Serve one model on loopback.")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--folder", type=Path, default=Path("."))
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--options", default="{}", help="JSON of serving.engine.Options")
+    parser.add_argument("--drain-s", type=float, default=10.0)
+    return parser.parse_args(arguments)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # twice the speed where it exists
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+async def _serve(arguments: argparse.Namespace) -> int:
+    started = time.monotonic()
+    options = _options(arguments.options)
+    name = choose_engine(arguments.folder, arguments.engine)
+    engine: Engine = parts.load(ROOM, name).load(arguments.folder, options)
+    app = EngineApp(engine, arguments.name)
+    listener = _listen(arguments.port)
+    server = _Server(app, arguments.drain_s)
+    server.ready = Ready(
+        port=listener.getsockname()[1],
+        pid=os.getpid(),
+        engine=name,
+        does=sorted(engine.does),
+        load_s=round(time.monotonic() - started, 3),
+    )
+    watch = asyncio.create_task(_stop_when_dead(app, server))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        watch.cancel()
+        await engine.close()
+    return EngineError.exit_code if app.died.is_set() else 0
+
+
+def _options(text: str) -> Options:
+    try:
+        return msgspec.json.decode(text.encode(), type=Options)
+    except msgspec.MsgspecError as error:
+        raise EngineError(f"--options: {error}; give the JSON of serving.engine.Options") from None
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        raise EngineError(f"port {port} is not free ({error.strerror}); choose another, or 0 for any") from None
+    return listener
+
+
+async def _stop_when_dead(app: EngineApp, server: _Server) -> None:
+    await app.died.wait()
+    await asyncio.sleep(FAREWELL_S)
+    server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that says on standard output when it listens. SIGTERM lets running answers end within the limit."""
+
+    ready: Ready
+
+    def __init__(self, app: EngineApp, drain_s: float) -> None:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            log_level=logging.WARNING,
+            access_log=False,
+            http="httptools",
+            ws="none",
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=max(1, round(drain_s)),
+        )
+        super().__init__(config)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal, stop at the second; unlike uvicorn's own, do not die of it afterwards."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            sys.stdout.buffer.write(msgspec.json.encode(self.ready) + b"\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
