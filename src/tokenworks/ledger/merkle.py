@@ -1,0 +1,165 @@
+"""The hash tree of RFC 6962: leaves, nodes, roots, proofs. Pure functions over bytes; knows no file and no entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+EMPTY_ROOT = sha256(b"").digest()  # RFC 6962, 2.1: the hash of an empty list
+LEAF, NODE = b"\x00", b"\x01"
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """Return the 32-byte hash of an entry. RFC 6962, 2.1."""
+    return sha256(LEAF + data).digest()
+
+
+def hash_leaves(data: memoryview, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Return the leaf hashes of many entries that lie in `data`, each span beginning with the leaf prefix."""
+    return [sha256(data[start:end]).digest() for start, end in spans]
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the 32-byte hash of two subtrees. RFC 6962, 2.1."""
+    return sha256(NODE + left + right).digest()
+
+
+class Frontier:
+    """The perfect subtrees of a growing tree, largest first: enough to append and to know the root, O(log n) small."""
+
+    def __init__(self, size: int = 0, hashes: Sequence[bytes] = ()) -> None:
+        if len(hashes) != size.bit_count():
+            raise ValueError(f"a tree of {size} leaves has {size.bit_count()} perfect subtrees, not {len(hashes)}")
+        self.size = size
+        self.hashes = list(hashes)
+
+    def append(self, leaf: bytes) -> None:
+        """Add one leaf hash."""
+        hashes, size = self.hashes, self.size
+        while size & 1:
+            leaf = sha256(NODE + hashes.pop() + leaf).digest()
+            size >>= 1
+        hashes.append(leaf)
+        self.size += 1
+
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Add leaf hashes; the same as appending each, and twice as fast for many."""
+        start = 0
+        while self.size & 255 and start < len(leaves):  # up to a boundary where whole subtrees can be made at once
+            self.append(leaves[start])
+            start += 1
+        while len(leaves) - start >= 256:
+            self._append_subtree(_perfect(leaves[start : start + 256]), 256)
+            start += 256
+        for leaf in leaves[start:]:
+            self.append(leaf)
+
+    def _append_subtree(self, root: bytes, leaves: int) -> None:
+        carry = self.size // leaves
+        while carry & 1:
+            root = sha256(NODE + self.hashes.pop() + root).digest()
+            carry >>= 1
+        self.hashes.append(root)
+        self.size += leaves
+
+    def root(self) -> bytes:
+        """Return the tree's root hash."""
+        if not self.hashes:
+            return EMPTY_ROOT
+        root = self.hashes[-1]
+        for left in reversed(self.hashes[:-1]):
+            root = node_hash(left, root)
+        return root
+
+
+def _perfect(level: Sequence[bytes]) -> bytes:
+    """Return the root over a power of two of hashes."""
+    while len(level) > 1:
+        level = [sha256(NODE + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=True)]
+    return level[0]
+
+
+def root_of(leaves: Iterable[bytes]) -> bytes:
+    """Return the root over leaf hashes."""
+    frontier = Frontier()
+    frontier.extend(list(leaves))
+    return frontier.root()
+
+
+def inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
+    """Return the audit path of leaf `index`, lowest sibling first. RFC 6962, 2.1.1."""
+    if not 0 <= index < len(leaves):
+        raise ValueError(f"there is no leaf {index} in a tree of {len(leaves)}")
+    if len(leaves) == 1:
+        return []
+    split = _split(len(leaves))
+    if index < split:
+        return [*inclusion_proof(index, leaves[:split]), root_of(leaves[split:])]
+    return [*inclusion_proof(index - split, leaves[split:]), root_of(leaves[:split])]
+
+
+def consistency_proof(old: int, leaves: Sequence[bytes]) -> list[bytes]:
+    """Return the proof that the tree of the first `old` leaves is a prefix of this one. RFC 6962, 2.1.2."""
+    if not 0 < old <= len(leaves):
+        raise ValueError(f"a tree of {len(leaves)} has no prefix of {old} to be consistent with")
+    return _subproof(old, leaves, is_whole=True)
+
+
+def _subproof(old: int, leaves: Sequence[bytes], *, is_whole: bool) -> list[bytes]:
+    if old == len(leaves):
+        return [] if is_whole else [root_of(leaves)]
+    split = _split(len(leaves))
+    if old <= split:
+        return [*_subproof(old, leaves[:split], is_whole=is_whole), root_of(leaves[split:])]
+    return [*_subproof(old - split, leaves[split:], is_whole=False), root_of(leaves[:split])]
+
+
+def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> bool:
+    """Return whether `proof` shows that `leaf` is number `index` of the tree. RFC 9162, 2.1.3.2."""
+    if not 0 <= index < size:
+        return False
+    first, last, found = index, size - 1, leaf
+    for sibling in proof:
+        if last == 0 or len(sibling) != 32:
+            return False
+        if first & 1 or first == last:
+            found = node_hash(sibling, found)
+            while not first & 1 and first:
+                first, last = first >> 1, last >> 1
+        else:
+            found = node_hash(found, sibling)
+        first, last = first >> 1, last >> 1
+    return last == 0 and found == root
+
+
+def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> bool:
+    """Return whether `proof` shows that the old tree is a prefix of the new one. RFC 9162, 2.1.4.2."""
+    if not 0 < old <= new or any(len(node) != 32 for node in proof):
+        return False
+    if old == new:
+        return not proof and old_root == new_root
+    path = list(proof)
+    if old & (old - 1) == 0:  # an exact power of two is its own first subtree
+        path.insert(0, old_root)
+    if not path:
+        return False
+    first, last = old - 1, new - 1
+    while first & 1:
+        first, last = first >> 1, last >> 1
+    found_old = found_new = path[0]
+    for node in path[1:]:
+        if last == 0:
+            return False
+        if first & 1 or first == last:
+            found_old, found_new = node_hash(node, found_old), node_hash(node, found_new)
+            while not first & 1 and first:
+                first, last = first >> 1, last >> 1
+        else:
+            found_new = node_hash(found_new, node)
+        first, last = first >> 1, last >> 1
+    return last == 0 and found_old == old_root and found_new == new_root
+
+
+def _split(size: int) -> int:
+    """Return the largest power of two below `size`."""
+    return 1 << (size - 1).bit_length() - 1

@@ -1,0 +1,166 @@
+"""Segment files: framed records in preallocated, pre-zeroed files. Knows bytes and files, not what an entry means.
+
+A frame is `crc32 | length | number | batch | 0x00 | payload`, little-endian 32-bit fields. The checksum covers all
+that follows it; `number` counts the writer's entries from 0; `batch` is the number of the first entry that was synced
+in the same step; the zero byte is the leaf prefix of RFC 6962, so that the last part of a frame is what a leaf hashes.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+from zlib import crc32
+
+from tokenworks.core.errors import IntegrityError
+from tokenworks.core.files import sync_folder
+
+MAGIC = b"TWLEDG01"
+SPARE = "spare"
+HEADER_BYTES = 64
+FRAME = struct.Struct("<IIIIB")
+MAX_ENTRY_BYTES = 256 << 10
+MAX_BATCH_BYTES = 1 << 20
+_BODY = struct.Struct("<IIIB")
+_CRC = struct.Struct("<I")
+_HEADER = struct.Struct("<8sQQ")  # magic, number of the first entry, bytes of the file
+_MASK = 0xFFFFFFFF
+_ZEROS = bytes(1 << 20)
+
+Ending = Literal["clean", "torn", "damaged"]
+
+
+class Header(NamedTuple):
+    """What the head of a segment file says."""
+
+    first: int
+    size: int
+
+
+class Spans(NamedTuple):
+    """The whole frames found: for each where its leaf bytes (0x00 + payload) start and end; and where they stop."""
+
+    leaves: list[tuple[int, int]]
+    stop: int
+
+
+def segment_name(first: int) -> str:
+    """Return the file name of the segment whose first entry is number `first`."""
+    return f"{first:016d}.seg"
+
+
+def segments(folder: Path) -> list[Path]:
+    """Return the segment files of a writer's folder in order."""
+    return sorted(folder.glob("*.seg"))
+
+
+def create(folder: Path, first: int, size: int) -> Path:
+    """Make a zeroed segment of `size` bytes, durable before it bears its name. On any error nothing is left."""
+    spare = prepare(folder, size)
+    return claim(spare, first, size)
+
+
+def prepare(folder: Path, size: int) -> Path:
+    """Write the zeros of a segment to come: slow, so that it can be done ahead of need."""
+    spare = folder / SPARE
+    try:
+        with spare.open("wb") as file:
+            for offset in range(0, size, len(_ZEROS)):
+                file.write(_ZEROS[: size - offset])
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        spare.unlink(missing_ok=True)
+        raise
+    return spare
+
+
+def claim(spare: Path, first: int, size: int) -> Path:
+    """Turn a prepared file into the segment that starts with entry number `first`."""
+    head = _HEADER.pack(MAGIC, first, size)
+    with spare.open("r+b") as file:
+        file.write(head + _CRC.pack(crc32(head)))
+        file.flush()
+        os.fsync(file.fileno())
+    path = spare.parent / segment_name(first)
+    os.rename(spare, path)
+    sync_folder(path.parent)
+    return path
+
+
+def read_header(path: Path, data: bytes) -> Header:
+    """Return what the head of the segment says; raise `IntegrityError` where it is damaged or the file is short."""
+    head = data[: _HEADER.size]
+    checksum = data[_HEADER.size : _HEADER.size + _CRC.size]
+    if len(data) < HEADER_BYTES or checksum != _CRC.pack(crc32(head)):
+        raise IntegrityError(f"{path}: the head of the segment is damaged")
+    magic, first, size = _HEADER.unpack(head)
+    if magic != MAGIC or path.name != segment_name(first) or any(data[_HEADER.size + _CRC.size : HEADER_BYTES]):
+        raise IntegrityError(f"{path}: the head of the segment is damaged, or the file was renamed")
+    if len(data) != size:
+        raise IntegrityError(f"{path}: {len(data)} bytes long where {size} were made: truncated or extended")
+    return Header(first, size)
+
+
+def frame(payload: bytes, number: int, batch: int) -> bytes:
+    """Return `payload` as a frame."""
+    body = _BODY.pack(len(payload), number & _MASK, batch & _MASK, 0) + payload
+    return _CRC.pack(crc32(body)) + body
+
+
+def scan(data: memoryview, offset: int, number: int) -> Spans:
+    """Return every whole frame from `offset` on, the first being entry `number`."""
+    leaves: list[tuple[int, int]] = []
+    size, overhead, unpack = len(data), FRAME.size, FRAME.unpack_from
+    while offset + overhead < size:
+        crc, length, found, _, _ = unpack(data, offset)
+        end = offset + overhead + length
+        if not length or end > size or found != number & _MASK or crc32(data[offset + 4 : end]) != crc:
+            break
+        leaves.append((offset + overhead - 1, end))
+        offset = end
+        number += 1
+    return Spans(leaves, offset)
+
+
+def judge(data: memoryview, stop: int, number: int) -> Ending:
+    """Say what lies at `stop`, where entry `number` would be: nothing, an unfinished write, or damage.
+
+    A batch is written only after the one before it is durable. So whole frames of a batch that began after entry
+    `number` prove that the entry was once there: damage. Without any, the last write was torn.
+    """
+    rest = bytes(data[stop:]).rstrip(b"\0")
+    if not rest:
+        return "clean"
+    if len(rest) > MAX_BATCH_BYTES:
+        return "damaged"
+    for at in _marks(rest, number):
+        whole = _whole_frame(data, stop + at, number)
+        if whole is not None and 0 < (whole - number) & _MASK < 1 << 31:
+            return "damaged"
+    return "torn"
+
+
+def _marks(rest: bytes, number: int) -> Iterator[int]:
+    """Yield where in `rest` the frame of an entry soon after `number` may begin."""
+    high = ((number + 1) & _MASK) >> 16
+    for half in (high, (high + 1) & 0xFFFF):  # bytes 10 and 11 of a frame: equal for all entries near by
+        mark = struct.pack("<H", half)
+        at = rest.find(mark, 11)
+        while at >= 0:
+            yield at - 10
+            at = rest.find(mark, at + 1)
+
+
+def _whole_frame(data: memoryview, at: int, number: int) -> int | None:
+    """Return the batch of the whole frame at `at` if there is one of an entry soon after `number`."""
+    if at + FRAME.size >= len(data):
+        return None
+    crc, length, found, batch, zero = FRAME.unpack_from(data, at)
+    end = at + FRAME.size + length
+    near = 0 < (found - number) & _MASK < 1 << 17
+    if zero or not near or not 0 < length <= MAX_ENTRY_BYTES or end > len(data) or crc32(data[at + 4 : end]) != crc:
+        return None
+    return int(batch)
