@@ -1,0 +1,86 @@
+"""Builds the gateway from its parts: the stack, the HTTP face over it, and the same stack for callers in process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tokenworks.core.request import Answerer
+from tokenworks.gateway.answer import answerer
+from tokenworks.gateway.exchange import Handle
+from tokenworks.gateway.feedback import CorrectionStore, Feedback
+from tokenworks.gateway.health import alive, figures, readiness
+from tokenworks.gateway.layers.admit import Admit
+from tokenworks.gateway.layers.authorise import Authorise
+from tokenworks.gateway.layers.border import border
+from tokenworks.gateway.layers.identify import Identify
+from tokenworks.gateway.layers.record import Record
+from tokenworks.gateway.metrics import Metrics
+from tokenworks.gateway.models import listing
+from tokenworks.gateway.notes import BodyStore, FindRequest, Notes, Writer
+from tokenworks.gateway.openai.face import Face
+from tokenworks.gateway.openai.wire import App
+from tokenworks.gateway.releases import Releases
+from tokenworks.gateway.search import Search, searching
+from tokenworks.gateway.stack import fold, layers, stack
+from tokenworks.governance.keys import Keys
+from tokenworks.ledger.entries import FeedbackEntry
+from tokenworks.serving.pool import Pool
+from tokenworks.settings import ServerSettings
+
+
+class Bodies(BodyStore, CorrectionStore, Protocol):
+    """Texts beside the log."""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway ready to be served."""
+
+    app: App  # for `server.serve`
+    handle: Handle  # the stack itself
+    answer: Answerer  # the stack for callers in process
+    admit: Admit  # set `draining` before stopping
+
+    def drain(self) -> None:
+        """Take no more requests; /readyz says so."""
+        self.admit.draining = True
+
+
+def build(
+    *,
+    keys: Keys,
+    releases: Releases,
+    pool: Pool,
+    ledger: Writer,
+    bodies: Bodies,
+    keep_bodies: bool,
+    find_request: FindRequest,
+    known_feedback: Callable[[], Iterable[FeedbackEntry]],
+    search: Search | None = None,
+    server: ServerSettings | None = None,
+) -> Gateway:
+    """Return the gateway. Call it on the event loop that will serve it.
+
+    `find_request` and `known_feedback` read the ledger; they are called in threads.
+    """
+    server = server or ServerSettings()
+    metrics = Metrics()
+    notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=find_request)
+    record, identify, admit = Record(notes, metrics), Identify(keys), Admit(server.max_in_flight)
+    metrics.watch(lambda: admit.in_flight)
+    tokens = stack(layers(record=record, identify=identify, authorise=Authorise(releases), admit=admit), pool.generate)
+    feedback = Feedback(notes, ledger, bodies, known=known_feedback)
+    models = fold([border, identify], listing(releases))
+    routes: dict[tuple[str, str], tuple[str, Handle]] = {
+        ("GET", "/v1/models"): ("models", models),
+        ("GET", "/v1/models/*"): ("models", models),
+        ("POST", "/v1/feedback"): ("feedback", fold([border, identify, admit], feedback)),
+        ("POST", "/v1/vector_stores/*/search"): ("search", fold([record, identify, admit], searching(search))),
+        ("GET", "/healthz"): ("health", alive),
+        ("GET", "/readyz"): ("health", readiness(pool.status, admit)),
+        ("GET", "/metrics"): ("metrics", figures(pool.status, metrics)),
+    }
+    face = Face(tokens, routes, max_body=int(server.max_body_mb * 1e6))
+    return Gateway(app=face, handle=tokens, answer=answerer(tokens), admit=admit)

@@ -1,0 +1,72 @@
+"""One request on its way in and out: what the layers of the stack hand to each other. Knows nothing of HTTP servers."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from tokenworks.core.ids import new_id
+from tokenworks.core.label import Label
+from tokenworks.core.usage import Usage
+from tokenworks.gateway.openai.bodies import Asked
+from tokenworks.governance.keys import Principal
+from tokenworks.serving.answer import EngineAnswer, EngineCall
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,64}")
+
+Reply = EngineAnswer
+Handle = Callable[["Exchange"], Awaitable[Reply]]
+Layer = Callable[["Exchange", Handle], Awaitable[Reply]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """Everything known of one request. The face fills in the first group, each layer what it finds out."""
+
+    endpoint: str
+    read: Callable[[], Awaitable[bytes]]  # the body: read only after the caller is known
+    request_id: str
+    credential: str = ""
+    declared: str = ""  # the label that the caller says the text has
+    target: str = ""  # the thing named in the path, where one is
+    idempotency_key: str = ""
+
+    at: float = field(default_factory=time.time)
+    started_s: float = field(default_factory=time.monotonic)
+    principal: Principal | None = None
+    body: bytes = b""
+    asked: Asked | None = None
+    label: Label | None = None  # of the prompt; from `authorise` on, of the answer
+    version: str = ""  # name@version that answers
+    call: EngineCall | None = None
+    usage: Usage = field(default_factory=Usage)
+    ttft_s: float = 0.0
+    engine: str = ""
+
+    @property
+    def who(self) -> Principal:
+        """The caller; only behind `identify`."""
+        assert self.principal is not None, "this layer stands before identify"
+        return self.principal
+
+    @property
+    def what(self) -> Asked:
+        """The parsed request; only behind `classify`."""
+        assert self.asked is not None, "this layer stands before classify"
+        return self.asked
+
+
+def request_id_from(offered: str) -> str:
+    """Return the client's own id when it is short and plain, else a new one."""
+    return offered if _SANE_ID.fullmatch(offered) else new_id("req")
+
+
+def whole(body: bytes) -> Callable[[], Awaitable[bytes]]:
+    """Return a reader for a body that is already here."""
+
+    async def read() -> bytes:
+        return body
+
+    return read

@@ -1,0 +1,46 @@
+"""Is the process alive, can it answer, and its figures: open to whoever can reach the port, so without any content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.layers.admit import Admit
+from tokenworks.gateway.metrics import CONTENT_TYPE, Metrics
+from tokenworks.serving.supervisor import EngineStatus
+
+Engines = Callable[[], Mapping[str, EngineStatus]]
+
+
+async def alive(exchange: Exchange) -> Reply:
+    """Say that the process answers."""
+    return Reply(status=200, body=b'{"status":"ok"}')
+
+
+def readiness(engines: Engines, admit: Admit) -> Handle:
+    """Return the handle of /readyz: 503 while draining, or when every engine has given up."""
+
+    async def ready(exchange: Exchange) -> Reply:
+        statuses = engines()
+        failed = [ref for ref, status in statuses.items() if status.state == "failed"]
+        state = "ready" if not failed else "degraded"
+        if admit.draining:
+            state = "draining"
+        elif failed and len(failed) == len(statuses):
+            state = "failed"
+        shown = {ref: {"state": s.state, "restarts": s.restarts} for ref, s in statuses.items()}
+        status = 200 if state in ("ready", "degraded") else 503
+        return Reply(status=status, body=msgspec.json.encode({"status": state, "engines": shown}))
+
+    return ready
+
+
+def figures(engines: Engines, metrics: Metrics) -> Handle:
+    """Return the handle of /metrics."""
+
+    async def show(exchange: Exchange) -> Reply:
+        return Reply(status=200, body=metrics.text(engines()), headers=(("content-type", CONTENT_TYPE),))
+
+    return show

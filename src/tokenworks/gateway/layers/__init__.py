@@ -1,0 +1,1 @@
+"""What happens to every request, a file each; the order is in `stack.py`."""

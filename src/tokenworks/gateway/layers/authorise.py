@@ -1,0 +1,69 @@
+"""May this key ask this of that model: scopes, and the label rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokenworks.core.errors import RefusedError
+from tokenworks.core.label import Label
+from tokenworks.gateway.errors import forbidden, not_found
+from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.releases import Releases, Served
+from tokenworks.governance.keys import Principal
+from tokenworks.governance.labels import answer_label
+
+
+@dataclass(frozen=True)
+class Authorise:
+    """Fail closed: what no rule allows is refused, with the rule in the message."""
+
+    releases: Releases
+
+    async def __call__(self, exchange: Exchange, proceed: Handle) -> Reply:
+        """Set the version that will answer and the label of the answer."""
+        who, name = exchange.who, exchange.what.model
+        require_scope(who, "infer")
+        served = await self._find(who, name)
+        assert exchange.label is not None
+        try:
+            model = Label.parse(served.label)
+            exchange.label = answer_label(exchange.label, model, clearance=who.clearance, name=name)
+        except RefusedError as error:
+            raise forbidden(str(error), code="clearance_too_low", param="model") from None
+        exchange.version = served.ref
+        return await proceed(exchange)
+
+    async def _find(self, who: Principal, name: str) -> Served:
+        if "@" in name:
+            require_scope(who, "versions")
+            served = await self.releases.version(name)
+        else:
+            served = await self.releases.current(name)
+        if served is None:
+            raise not_found(await self._explain(who, name), code="model_not_found", param="model")
+        return served
+
+    async def _explain(self, who: Principal, name: str) -> str:
+        """Say which models there are, but name only those that the caller may use."""
+        usable = [alias for alias, served in (await self.releases.all()).items() if may_see(who, served)]
+        there = (
+            f"there are: {', '.join(sorted(usable))}"
+            if usable
+            else "nothing is released yet; GET /v1/models lists what is"
+        )
+        return f"model {name!r} does not exist or you may not use it; {there}"
+
+
+def may_see(who: Principal, served: Served) -> bool:
+    """Return whether the model exists as far as this principal is concerned."""
+    return Label.parse(served.label) <= who.clearance
+
+
+def require_scope(who: Principal, scope: str) -> None:
+    """Raise 403 unless the key has `scope`."""
+    if scope not in who.scopes:
+        has = ", ".join(sorted(who.scopes)) or "none"
+        raise forbidden(
+            f"key {who.key_id} lacks the scope '{scope}' (it has: {has}); ask for a key that has it",
+            code="missing_scope",
+        )

@@ -1,0 +1,20 @@
+"""What is asked: read and parse the body, and take the label that the caller declares for its text."""
+
+from __future__ import annotations
+
+from tokenworks.core.errors import ConfigError
+from tokenworks.core.label import Label
+from tokenworks.gateway.errors import bad_request
+from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.openai.bodies import parse
+
+
+async def classify(exchange: Exchange, proceed: Handle) -> Reply:
+    """Set body, request and label. Text without a declared label is public as far as anybody has said."""
+    exchange.body = await exchange.read()
+    try:
+        exchange.label = Label.parse(exchange.declared) if exchange.declared else Label.PUBLIC
+    except ConfigError as error:
+        raise bad_request(f"header x-tokenworks-label: {error}", param="x-tokenworks-label") from None
+    exchange.asked = parse(exchange.endpoint, exchange.body)
+    return await proceed(exchange)

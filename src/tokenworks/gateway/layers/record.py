@@ -1,0 +1,133 @@
+"""The outermost layer: one durable ledger entry for each request, before its answer ends, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+import structlog
+
+from tokenworks.core.errors import EngineError, StoreError
+from tokenworks.gateway.errors import ApiError, engine_failed, internal, unavailable
+from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.layers.border import answered
+from tokenworks.gateway.metrics import Metrics
+from tokenworks.gateway.notes import Notes, entry_of, outcome_of
+from tokenworks.gateway.sse import DONE
+from tokenworks.serving.answer import Chunks
+
+GONE = (499, "client_gone")  # the caller hung up; the status is the one that servers customarily log
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Record:
+    """Catch everything, write it down, then let the answer end."""
+
+    notes: Notes
+    metrics: Metrics
+
+    async def __call__(self, exchange: Exchange, proceed: Handle) -> Reply:
+        """Return an answer whatever happens inside; errors become OpenAI error objects here."""
+        try:
+            reply, code = await answered(exchange, proceed)
+        except asyncio.CancelledError:
+            await self.abandon(exchange, b"")
+            raise
+        reply = msgspec.structs.replace(reply, headers=(*reply.headers, *_marks(exchange)))
+        if not isinstance(reply.body, bytes):
+            return msgspec.structs.replace(reply, body=_Recorded(self, exchange, reply.body))
+        try:
+            await self.end(exchange, reply.status, code, reply.body)
+        except StoreError as error:
+            return not_recorded(error).reply(exchange.request_id)
+        return reply
+
+    async def end(self, exchange: Exchange, status: int, code: str, answer: bytes) -> None:
+        """Write the entry; return when it is durable. It is written even when the caller stops waiting."""
+        entry = entry_of(exchange, outcome=outcome_of(status, code), status=status, code=code, answer=answer)
+        self.metrics.count(entry)
+        await asyncio.shield(self.notes.write(entry, exchange.body, answer))
+
+    async def abandon(self, exchange: Exchange, answer: bytes) -> None:
+        """Write the entry of a request whose caller is gone; nobody is left to hear that it could not be."""
+        status, code = GONE
+        try:
+            await self.end(exchange, status, code, answer)
+        except StoreError as error:
+            not_recorded(error)
+
+
+class _Recorded:
+    """A stream whose last event is held back until its entry is durable."""
+
+    def __init__(self, record: Record, exchange: Exchange, chunks: Chunks) -> None:
+        self._record = record
+        self._exchange = exchange
+        self._chunks = chunks
+        self._passed: list[bytes] = []
+        self._over = False
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next events; the last of all says [DONE], or what went wrong."""
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            chunk = await self._chunks.__anext__()
+        except StopAsyncIteration:
+            return await self._last(DONE)
+        except asyncio.CancelledError:
+            await self._abandon()
+            raise
+        except EngineError as error:
+            log.warning("engine broke off", request_id=self._exchange.request_id, error=str(error))
+            return await self._last_error(engine_failed(f"{error}; the answer is not complete, ask again"))
+        except Exception:
+            log.exception("stream failed", request_id=self._exchange.request_id)
+            return await self._last_error(internal(self._exchange.request_id))
+        self._passed.append(chunk)
+        return chunk
+
+    async def aclose(self) -> None:
+        """The caller is gone: stop the engine first, then write down what the caller had got."""
+        await self._chunks.aclose()
+        await self._abandon()
+
+    async def _abandon(self) -> None:
+        if not self._over:
+            self._over = True
+            await self._record.abandon(self._exchange, b"".join(self._passed))
+
+    async def _last(self, event: bytes, status: int = 200, code: str = "") -> bytes:
+        self._over = True
+        try:
+            await self._record.end(self._exchange, status, code, b"".join(self._passed))
+        except StoreError as failure:
+            return self._event(not_recorded(failure))
+        return event
+
+    async def _last_error(self, error: ApiError) -> bytes:
+        return await self._last(self._event(error), error.status, error.code)
+
+    def _event(self, error: ApiError) -> bytes:
+        return b"data: " + error.body(self._exchange.request_id) + b"\n\n"
+
+
+def not_recorded(error: StoreError) -> ApiError:
+    """Nothing leaves unaccounted: an answer that cannot be written down is not given."""
+    log.error("ledger cannot be written", error=str(error))
+    message = "the ledger cannot be written, so no answer may leave; the operator finds the reason in the log"
+    return unavailable(message, code="ledger_unavailable", retry_after_s=30)
+
+
+def _marks(exchange: Exchange) -> tuple[tuple[str, str], ...]:
+    """Return what the caller is told about the answer besides the answer."""
+    if not exchange.version:
+        return ()
+    return (("x-tokenworks-version", exchange.version), ("x-tokenworks-label", str(exchange.label)))

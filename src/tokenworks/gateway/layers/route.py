@@ -1,0 +1,38 @@
+"""Which engine is asked, in which words; and what its failures mean to the caller."""
+
+from __future__ import annotations
+
+import structlog
+
+from tokenworks.core.errors import EngineError, TokenworksError
+from tokenworks.gateway.errors import engine_failed, unavailable
+from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.openai.bodies import PATHS, with_usage
+from tokenworks.serving.answer import EngineCall
+from tokenworks.serving.supervisor import NotReadyError
+
+log = structlog.get_logger()
+
+
+async def route(exchange: Exchange, proceed: Handle) -> Reply:
+    """Make the call; the bytes go on as they came unless usage has to be asked for."""
+    asked = exchange.what
+    body = with_usage(exchange.body) if asked.stream else exchange.body
+    exchange.call = EngineCall(
+        ref=exchange.version,
+        path=PATHS[exchange.endpoint],
+        body=body,
+        stream=asked.stream,
+        request_id=exchange.request_id,
+    )
+    try:
+        return await proceed(exchange)
+    except NotReadyError as error:
+        raise unavailable(str(error), code="engine_starting", retry_after_s=error.retry_after_s) from None
+    except EngineError as error:
+        log.warning("engine failed", request_id=exchange.request_id, version=exchange.version, error=str(error))
+        raise engine_failed(f"{error}; ask again, the engine is restarted by itself") from None
+    except TokenworksError as error:
+        log.warning("engine refused", request_id=exchange.request_id, version=exchange.version, error=str(error))
+        message = f"model version {exchange.version} cannot be served: {error}"
+        raise unavailable(message, code="model_unavailable", retry_after_s=30) from None

@@ -1,0 +1,115 @@
+"""Token counts out of engine answers, whole or streamed, without building them as objects."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from tokenworks.core.errors import EngineError
+from tokenworks.core.usage import Usage
+from tokenworks.gateway.sse import Splitter, payload
+
+_SOME_TEXT = re.compile(rb'"(?:content|text|reasoning_content)":\s*"(?!")')
+_HAS_USAGE = re.compile(rb'"usage":\s*\{')
+_LAST_USAGE = re.compile(rb',\s*"usage":\s*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}\s*\}\n\n\Z')
+_IS_DONE = re.compile(rb"data: ?\[DONE\]")
+_IS_ERROR = re.compile(rb'data: ?\{\s*"error":')
+
+
+class _Details(msgspec.Struct, frozen=True):
+    cached_tokens: int | None = None
+
+
+class _EngineUsage(msgspec.Struct, frozen=True):
+    prompt_tokens: int = 0
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+
+
+class _Head(msgspec.Struct, frozen=True):
+    usage: _EngineUsage | None = None
+    choices: list[msgspec.Raw] | None = None
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+
+
+def usage_of(body: bytes) -> Usage:
+    """Return the usage that a whole answer states; raise `EngineError` when it is not an answer at all."""
+    try:
+        return _usage(_HEAD.decode(body).usage)
+    except msgspec.MsgspecError as error:
+        raise EngineError(f"the engine's answer is not an OpenAI object: {error}") from None
+
+
+class StreamMeter:
+    """Counts what passes. `usage` holds the engine's own figures as soon as they have come.
+
+    An engine that states none before the end is counted by events with text: the least that was delivered, which is
+    what its cancelled streams are recorded with.
+    """
+
+    def __init__(self, *, keep_usage: bool) -> None:
+        self.done = False
+        self.usage = Usage()
+        self._keep_usage = keep_usage
+        self._splitter = Splitter()
+        self._stated = False
+        self._seen = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return the events that `chunk` completes, less [DONE] and the usage that nobody asked for."""
+        try:
+            events = self._splitter.feed(chunk)
+        except ValueError as error:
+            raise EngineError(f"the engine's stream holds {error}") from None
+        return b"".join([self._pass(event) for event in events])
+
+    def _pass(self, event: bytes) -> bytes:
+        """Return what the caller gets of `event`."""
+        if self.done:
+            return b""
+        if _HAS_USAGE.search(event):
+            return self._take_usage(event)
+        if _IS_DONE.match(event):
+            self.done = True
+            return b""
+        if _IS_ERROR.match(event):
+            raise EngineError(f"the engine broke off: {payload(event)[:300].decode(errors='replace')}")
+        if not self._stated:
+            self._seen += len(_SOME_TEXT.findall(event))
+            self.usage = Usage(completion_tokens=self._seen)
+        return event
+
+    def _take_usage(self, event: bytes) -> bytes:
+        """Note the figures; leave them in the event that closes the stream, if the caller asked for that one."""
+        try:
+            head = _HEAD.decode(payload(event))
+        except msgspec.MsgspecError:
+            return event  # not ours to judge: the text of an answer may look like anything
+        if head.usage is None:
+            return event
+        self.usage, self._stated = _usage(head.usage), True
+        if not head.choices:
+            return event if self._keep_usage else b""
+        return _without_usage(event)
+
+
+def _without_usage(event: bytes) -> bytes:
+    """Return `event` less its usage, which engines put last; wherever else it stands the object is rebuilt."""
+    cut = _LAST_USAGE.search(event)
+    if cut is not None:
+        return event[: cut.start()] + b"}\n\n"
+    fields = msgspec.json.decode(payload(event), type=dict[str, msgspec.Raw])
+    fields.pop("usage", None)
+    return b"data: " + msgspec.json.encode(fields) + b"\n\n"
+
+
+def _usage(stated: _EngineUsage | None) -> Usage:
+    if stated is None:
+        return Usage()
+    cached = stated.prompt_tokens_details.cached_tokens if stated.prompt_tokens_details else 0
+    return Usage(
+        prompt_tokens=stated.prompt_tokens, cached_tokens=cached or 0, completion_tokens=stated.completion_tokens or 0
+    )

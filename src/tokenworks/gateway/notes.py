@@ -1,0 +1,96 @@
+"""What is written down of a request: the entry, the bodies beside the log, and who asked what, for later feedback."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from tokenworks.gateway.exchange import Exchange
+from tokenworks.ledger.entries import Entry, RequestEntry
+
+REMEMBERED = 65_536
+_NO_ROOM = frozenset({"overloaded", "shutting_down"})  # refused by us, though the status is a 503
+
+
+class Writer(Protocol):
+    """The ledger as the gateway needs it."""
+
+    async def record(self, entry: Entry) -> object:
+        """Return once the entry is durable; raise `StoreError` when it cannot be."""
+        ...
+
+
+class BodyStore(Protocol):
+    """Prompts and answers beside the log."""
+
+    def put(self, request_id: str, prompt: bytes, answer: bytes) -> None:
+        """Keep both."""
+        ...
+
+
+FindRequest = Callable[[str], RequestEntry | None]
+
+
+class Notes:
+    """Write entries, and remember for a while who asked what. `find` looks up what is no longer remembered."""
+
+    def __init__(self, ledger: Writer, *, bodies: BodyStore | None, find: FindRequest) -> None:
+        self._ledger = ledger
+        self._bodies = bodies
+        self._find = find
+        self._recent: OrderedDict[str, RequestEntry] = OrderedDict()
+
+    async def write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> None:
+        """Return once the entry is durable. The bodies of answers that were given are there before it."""
+        if self._bodies is not None and entry.outcome == "ok":
+            await asyncio.to_thread(self._bodies.put, entry.request_id, prompt, answer)
+        await self._ledger.record(entry)
+        self._recent[entry.request_id] = entry
+        if len(self._recent) > REMEMBERED:
+            self._recent.popitem(last=False)
+
+    async def find(self, request_id: str) -> RequestEntry | None:
+        """Return the entry of a request, however long ago."""
+        return self._recent.get(request_id) or await asyncio.to_thread(self._find, request_id)
+
+
+def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer: bytes) -> RequestEntry:
+    """Return the ledger entry of an exchange that has ended."""
+    principal, asked, usage = exchange.principal, exchange.asked, exchange.usage
+    salt = os.urandom(16)
+    return RequestEntry(
+        at=exchange.at,
+        request_id=exchange.request_id,
+        endpoint=exchange.endpoint,
+        outcome=outcome,
+        status=status,
+        tenant=principal.tenant if principal else "",
+        key_id=principal.key_id if principal else "",
+        model=asked.model if asked else "",
+        version=exchange.version,
+        engine=exchange.engine,
+        label=str(exchange.label) if exchange.label is not None else "",
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=usage.cached_tokens,
+        completion_tokens=usage.completion_tokens,
+        ttft_s=round(exchange.ttft_s, 6),
+        latency_s=round(time.monotonic() - exchange.started_s, 6),
+        salt=salt.hex(),
+        prompt_digest=hashlib.sha256(salt + exchange.body).hexdigest() if exchange.body else "",
+        answer_digest=hashlib.sha256(salt + answer).hexdigest() if answer else "",
+        error=code,
+    )
+
+
+def outcome_of(status: int, code: str) -> str:
+    """Return the ledger's word for how a request ended."""
+    if status < 400:
+        return "ok"
+    if status == 499:
+        return "cancelled"
+    return "refused" if status < 500 or code in _NO_ROOM else "failed"

@@ -1,0 +1,68 @@
+"""The HTTP face: which path is answered by which handle. An ASGI app and nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from tokenworks.gateway.errors import ApiError, not_found
+from tokenworks.gateway.exchange import Handle, Reply
+from tokenworks.gateway.openai.wire import Conversation, Receive, Scope, Send
+
+TOKENS = {
+    "/v1/chat/completions": "chat.completions",
+    "/v1/completions": "completions",
+    "/v1/embeddings": "embeddings",
+    "/classify": "classify",
+    "/v1/classify": "classify",
+}
+
+
+class Face:
+    """Answer HTTP requests.
+
+    `tokens` answers every path of `TOKENS`; `routes` maps (method, path) to the name of an endpoint and its handle,
+    where one `*` in the path stands for a name.
+    """
+
+    def __init__(self, tokens: Handle, routes: Mapping[tuple[str, str], tuple[str, Handle]], *, max_body: int) -> None:
+        token_routes = {("POST", path): (endpoint, tokens) for path, endpoint in TOKENS.items()}
+        self._exact = {**{key: value for key, value in routes.items() if "*" not in key[1]}, **token_routes}
+        self._named = [(method, path.partition("*"), to) for (method, path), to in routes.items() if "*" in path]
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Speak ASGI."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"the gateway speaks HTTP, not {scope['type']}")
+        conversation = Conversation(scope, receive, send, max_body=self._max_body)
+        try:
+            reply = await self._reply(conversation, scope["method"], scope["path"], scope)
+            await conversation.answer(reply)
+        except asyncio.CancelledError:
+            if not conversation.gone:
+                raise
+        finally:
+            conversation.close()
+
+    async def _reply(self, conversation: Conversation, method: str, path: str, scope: Scope) -> Reply:
+        found = self._exact.get((method, path))
+        if found is not None:
+            endpoint, handle = found
+            return await handle(conversation.exchange(endpoint, ""))
+        raw = scope.get("raw_path", path.encode()).decode("latin-1")
+        for known_method, (before, _, after), (endpoint, handle) in self._named:
+            target = raw[len(before) : len(raw) - len(after)]
+            if method == known_method and target and raw == before + target + after:
+                return await handle(conversation.exchange(endpoint, unquote(target)))
+        return self._unknown(method, path).reply(conversation.request_id)
+
+    def _unknown(self, method: str, path: str) -> ApiError:
+        methods = sorted({known for known, known_path in self._exact if known_path == path})
+        if methods:
+            message = f"{path} is asked with {' or '.join(methods)}, not {method}"
+            allow = (("allow", ", ".join(methods)),)
+            return ApiError(405, message, code="method_not_allowed", headers=allow)
+        paths = ", ".join(sorted({path for _, path in self._exact}))
+        return not_found(f"{method} {path[:200]} does not exist; there are: {paths}", code="unknown_url")

@@ -1,0 +1,117 @@
+"""One HTTP request over ASGI: headers, a body within bounds, an answer whole or streamed, a caller hanging up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from tokenworks.gateway.errors import ApiError
+from tokenworks.gateway.exchange import Exchange, Reply, request_id_from
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_WANTED = frozenset(
+    {
+        b"authorization",
+        b"x-request-id",
+        b"x-tokenworks-label",
+        b"idempotency-key",
+        b"content-length",
+        b"content-encoding",
+    }
+)
+_STREAM_HEADERS = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+
+
+class Conversation:
+    """A request and the answer to it."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, max_body: int) -> None:
+        self.gone = False  # whether the caller has hung up
+        self.headers: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in _WANTED}
+        self.request_id = request_id_from(self._text(b"x-request-id"))
+        self._receive = receive
+        self._send = send
+        self._max_body = max_body
+        self._watcher: asyncio.Task[None] | None = None
+
+    def exchange(self, endpoint: str, target: str) -> Exchange:
+        """Return the request as the layers see it."""
+        scheme, _, credential = self._text(b"authorization").partition(" ")
+        return Exchange(
+            endpoint=endpoint,
+            read=self._read,
+            request_id=self.request_id,
+            credential=credential.strip() if scheme.lower() == "bearer" else "",
+            declared=self._text(b"x-tokenworks-label"),
+            target=target,
+            idempotency_key=self._text(b"idempotency-key")[:128],
+        )
+
+    async def answer(self, reply: Reply) -> None:
+        """Send the answer; a stream is closed whatever happens."""
+        headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers]
+        headers.append((b"x-request-id", self.request_id.encode()))
+        if isinstance(reply.body, bytes):
+            headers.append((b"content-length", str(len(reply.body)).encode()))
+            await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": reply.body})
+            return
+        try:
+            await self._send(
+                {"type": "http.response.start", "status": reply.status, "headers": headers + _STREAM_HEADERS}
+            )
+            async for chunk in reply.body:
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await self._send({"type": "http.response.body", "body": b""})
+        finally:
+            await reply.body.aclose()
+
+    def close(self) -> None:
+        """Stop listening for the caller."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    async def _read(self) -> bytes:
+        """Return the body; raise 413 when it is too large, 415 when it is compressed."""
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            message = "compressed request bodies are not accepted; send plain JSON"
+            raise ApiError(415, message, code="unsupported_encoding")
+        length = self._text(b"content-length")
+        if length.isdecimal() and int(length) > self._max_body:
+            raise self._too_large()
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            event = await self._receive()
+            if event["type"] == "http.disconnect":
+                raise ApiError(499, "the caller hung up before the body was complete", code="client_gone")
+            parts.append(event.get("body", b""))
+            size += len(parts[-1])
+            if size > self._max_body:
+                raise self._too_large()
+            if not event.get("more_body", False):
+                break
+        self._watcher = asyncio.create_task(self._watch(asyncio.current_task()))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _watch(self, answering: asyncio.Task[Any] | None) -> None:
+        """Cancel the work on the answer when its caller hangs up."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        if answering is not None:
+            answering.cancel()
+
+    def _too_large(self) -> ApiError:
+        limit = f"{self._max_body / 1e6:g} MB"
+        message = f"the body is larger than {limit}; send less at once, or raise server.max_body_mb"
+        return ApiError(413, message, code="body_too_large")
+
+    def _text(self, name: bytes) -> str:
+        return self.headers.get(name, b"").decode("latin-1").strip()

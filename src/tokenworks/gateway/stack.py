@@ -1,0 +1,53 @@
+"""The life of a request in one list. The order is policy; tests/gateway/test_stack.py names it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply
+from tokenworks.gateway.layers.admit import Admit
+from tokenworks.gateway.layers.authorise import Authorise
+from tokenworks.gateway.layers.classify import classify
+from tokenworks.gateway.layers.identify import Identify
+from tokenworks.gateway.layers.measure import measure
+from tokenworks.gateway.layers.record import Record
+from tokenworks.gateway.layers.route import route
+from tokenworks.serving.answer import EngineCall
+
+Generate = Callable[[EngineCall], Awaitable[Reply]]
+
+
+def layers(*, record: Record, identify: Identify, authorise: Authorise, admit: Admit) -> list[Layer]:
+    """Return the layers of a request for tokens, the outermost first."""
+    return [
+        record,  # the ledger sees refusals and failures too
+        identify,  # who asks, for which tenant
+        classify,  # what is asked, and what label the text carries
+        authorise,  # may this key ask this of that model
+        admit,  # is there room now
+        route,  # which version, which engine
+        measure,  # tokens and seconds
+    ]
+
+
+def stack(around: Sequence[Layer], engine: Generate) -> Handle:
+    """Return `engine` with the layers folded around it."""
+
+    async def innermost(exchange: Exchange) -> Reply:
+        assert exchange.call is not None, "no layer has chosen an engine"
+        return await engine(exchange.call)
+
+    return fold(around, innermost)
+
+
+def fold(around: Sequence[Layer], innermost: Handle) -> Handle:
+    """Return `innermost` with the layers folded around it, the first of them outermost."""
+    handle = innermost
+    for layer in reversed(around):
+        handle = partial(_through, layer, handle)
+    return handle
+
+
+def _through(layer: Layer, inner: Handle, exchange: Exchange) -> Awaitable[Reply]:
+    return layer(exchange, inner)

@@ -1,0 +1,24 @@
+"""The label rule: an answer carries the highest label of all that went into it, and only the cleared may have it."""
+
+from __future__ import annotations
+
+from tokenworks.core.errors import RefusedError
+from tokenworks.core.label import Label, highest
+
+
+def answer_label(prompt: Label, model: Label, *, clearance: Label, name: str) -> Label:
+    """Return the label of an answer; raise `RefusedError` when `clearance` does not reach it.
+
+    The model's label is the highest of what it was trained on: it may repeat any of it.
+    """
+    if model > clearance:
+        raise RefusedError(
+            f"model {name!r} was trained on {model} data and this key is cleared for {clearance}: "
+            f"ask for a key cleared for {model}, or use a model with a lower label"
+        )
+    if prompt > clearance:
+        raise RefusedError(
+            f"the prompt is declared {prompt} and this key is cleared for {clearance}: "
+            f"ask for a key cleared for {prompt}, or declare the label that the text really has"
+        )
+    return highest([prompt, model])

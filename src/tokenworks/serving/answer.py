@@ -1,0 +1,75 @@
+"""What is asked of an engine and what it answers, as bytes: the gateway passes both on without taking them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, Self
+
+import msgspec
+
+
+class Chunks(Protocol):
+    """A body as it arrives. `aclose` at any moment stops whoever makes it."""
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        ...
+
+    async def __anext__(self) -> bytes:
+        """Return some more bytes, never none."""
+        ...
+
+    async def aclose(self) -> None:
+        """Want no more. Harmless after the end."""
+        ...
+
+
+class EngineCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A request for one model version."""
+
+    ref: str  # name@version
+    path: str  # /v1/chat/completions, ...
+    body: bytes
+    stream: bool = False
+    request_id: str = ""
+
+
+class EngineAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An HTTP answer; its body is whole, or still arriving."""
+
+    status: int
+    body: bytes | Chunks
+    headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
+    engine: str = ""  # name of the engine that answered
+
+
+class Watched:
+    """Chunks that call `done` exactly once: at their end, when they fail, or when they are closed."""
+
+    def __init__(self, chunks: Chunks, done: Callable[[], None]) -> None:
+        self._chunks = chunks
+        self._done: Callable[[], None] | None = done
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return some more bytes."""
+        try:
+            return await self._chunks.__anext__()
+        except BaseException:
+            self._finish()
+            raise
+
+    async def aclose(self) -> None:
+        """Want no more."""
+        try:
+            await self._chunks.aclose()
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done()

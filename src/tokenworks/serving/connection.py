@@ -1,0 +1,188 @@
+"""One HTTP/1.1 connection to an engine: bytes out, one answer back at a time. Knows nothing of pools or OpenAI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+from tokenworks.core.errors import EngineError
+
+HIGH_WATER_BYTES = 256 << 10  # of an answer waiting for its reader, before the engine is made to wait
+
+
+class LostError(EngineError):
+    """The connection broke. `answered` tells whether the engine had begun to answer."""
+
+    def __init__(self, message: str, *, answered: bool) -> None:
+        super().__init__(message)
+        self.answered = answered
+
+
+class Connection(asyncio.Protocol):
+    """Send a request, then read its answer to the end; after that the connection may be used again."""
+
+    def __init__(self, where: str, on_lost: Callable[[Connection], None]) -> None:
+        self.where = where
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.complete = True
+        self.keep_alive = True
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._parser: httptools.HttpResponseParser
+        self._head: asyncio.Future[None] | None = None
+        self._more: asyncio.Future[None] | None = None
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._paused = False
+        self._error: EngineError | None = None
+        self._answered = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._heard_s = 0.0
+        self._patience_s = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be sent."""
+        return self.complete and self.keep_alive and self._error is None and not self._transport.is_closing()
+
+    async def send(self, head: bytes, body: bytes, *, patience_s: float) -> None:
+        """Send a request and wait for status and headers.
+
+        `patience_s`: the longest silence, before and within the answer. Raises `LostError` or `EngineError`.
+        """
+        self.status, self.headers, self.complete, self._answered = 0, {}, False, False
+        self._parser = httptools.HttpResponseParser(self)
+        self._head = self._loop.create_future()
+        self._heard_s, self._patience_s = self._loop.time(), patience_s
+        self._timer = self._loop.call_later(patience_s, self._check_silence)
+        if len(body) < 1 << 16:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
+        await self._head
+
+    async def read_some(self) -> bytes:
+        """Return what has arrived of the body, waiting for something; empty at its end."""
+        while not self._buffer:
+            if self.complete:
+                return b""
+            if self._error is not None:
+                raise self._error
+            self._more = self._loop.create_future()
+            await self._more
+        data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
+        self._buffer.clear()
+        self._buffered = 0
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    async def read_all(self) -> bytes:
+        """Return the whole body."""
+        parts = []
+        while part := await self.read_some():
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """Hang up at once: the engine sees it and stops working."""
+        self._stop_timer()
+        self._transport.abort()
+
+    # asyncio calls the next three, httptools the four after them.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; bytes that no request asked for end the connection."""
+        if self.complete:
+            self._fail(EngineError(f"engine at {self.where} sent bytes that no request asked for"))
+            return
+        self._answered = True
+        self._heard_s = self._loop.time()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(EngineError(f"engine at {self.where} does not speak HTTP: {error}; is the address right?"))
+            return
+        if self._buffered > HIGH_WATER_BYTES and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        if self._buffer and self._more is not None:
+            self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End a body that only the closing of the connection ends; anything else unfinished is an error."""
+        if not self.complete and exc is None and self._ends_with_connection():
+            self.on_message_complete()
+        elif self._error is None:
+            reason = f": {exc}" if exc else ""
+            self._fail(
+                LostError(
+                    f"engine at {self.where} hung up before its answer was complete{reason}", answered=self._answered
+                )
+            )
+        self._stop_timer()
+        self._on_lost(self)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header under its lower-case name."""
+        self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """Hand over status and headers, unless they are interim ones."""
+        self.status = self._parser.get_status_code()
+        if self.status >= 200 and self._head is not None and not self._head.done():
+            self._head.set_result(None)
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of the body for its reader."""
+        self._buffer.append(body)
+        self._buffered += len(body)
+
+    def on_message_complete(self) -> None:
+        """Note the end, unless it is that of an interim answer."""
+        if self.status < 200:
+            self.headers.clear()
+            return
+        self.complete = True
+        self.keep_alive = self._parser.should_keep_alive()
+        self._stop_timer()
+        self._wake()
+
+    def _ends_with_connection(self) -> bool:
+        headed = self._head is not None and self._head.done()
+        return headed and b"content-length" not in self.headers and b"transfer-encoding" not in self.headers
+
+    def _check_silence(self) -> None:
+        left_s = self._heard_s + self._patience_s - self._loop.time()
+        if left_s > 0 or self._paused:
+            self._timer = self._loop.call_later(max(left_s, 1.0), self._check_silence)
+            return
+        self._fail(EngineError(f"engine at {self.where} said nothing for {self._patience_s:g} s"))
+
+    def _fail(self, error: EngineError) -> None:
+        self._error = error
+        self._stop_timer()
+        if self._head is not None and not self._head.done():
+            self._head.set_exception(error)
+        self._wake()
+        self._transport.abort()
+
+    def _wake(self) -> None:
+        if self._more is not None and not self._more.done():
+            self._more.set_result(None)
+        self._more = None
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

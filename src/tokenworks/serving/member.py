@@ -1,0 +1,118 @@
+"""One engine in the pool, a process of ours or an address elsewhere, and the calls under way in it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+
+from tokenworks.serving.address import Address
+from tokenworks.serving.supervisor import EngineStatus, Supervisor
+from tokenworks.serving.upstream import Upstream
+
+
+class Member:
+    """What every member counts."""
+
+    def __init__(self, ref: str, engine: str) -> None:
+        self.ref = ref
+        self.engine = engine
+        self.used_s = time.monotonic()
+        self._under_way = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is under way."""
+        return self._under_way == 0
+
+    @property
+    def status(self) -> EngineStatus:
+        """What is to be seen from outside."""
+        raise NotImplementedError
+
+    async def upstream(self, timeout_s: float) -> Upstream:
+        """Return the way to the engine, waiting for it up to `timeout_s`."""
+        raise NotImplementedError
+
+    def addressed(self, body: bytes) -> bytes:
+        """Return the request as this engine wants it: by default untouched."""
+        return body
+
+    def enter(self) -> None:
+        """A call begins."""
+        self._under_way += 1
+        self._empty.clear()
+        self.used_s = time.monotonic()
+
+    def exit(self) -> None:
+        """A call ended."""
+        self._under_way -= 1
+        if not self._under_way:
+            self._empty.set()
+
+    async def leave(self, drain_s: float) -> None:
+        """Let calls under way finish for up to `drain_s`, then end."""
+        try:
+            async with asyncio.timeout(drain_s):
+                await self._empty.wait()
+        except TimeoutError:
+            pass
+        await self._end(drain_s)
+
+    async def _end(self, drain_s: float) -> None:
+        raise NotImplementedError
+
+
+class Local(Member):
+    """An engine process of this machine."""
+
+    def __init__(self, ref: str, engine: str, supervisor: Supervisor) -> None:
+        super().__init__(ref, engine)
+        self._supervisor = supervisor
+
+    @property
+    def status(self) -> EngineStatus:
+        """What its supervisor sees."""
+        return self._supervisor.status
+
+    async def upstream(self, timeout_s: float) -> Upstream:
+        """Return the way to the engine, waiting for it up to `timeout_s`."""
+        return await self._supervisor.ready(timeout_s)
+
+    async def _end(self, drain_s: float) -> None:
+        await self._supervisor.stop(drain_s)
+
+
+class Remote(Member):
+    """A server elsewhere; nothing of it is ours to start or end."""
+
+    def __init__(self, ref: str, engine: str, address: Address) -> None:
+        super().__init__(ref, engine)
+        self._upstream = Upstream(address)
+
+    @property
+    def status(self) -> EngineStatus:
+        """Always ready: only a call can tell."""
+        return EngineStatus(state="ready")
+
+    async def upstream(self, timeout_s: float) -> Upstream:
+        """Return the way to the server."""
+        return self._upstream
+
+    def addressed(self, body: bytes) -> bytes:
+        """Return the request in the words of a strict OpenAI server: its own model name, no vLLM extension."""
+        fields: dict[str, Any] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        if self._upstream.address.model:
+            fields["model"] = self._upstream.address.model
+        if "stream_options" in fields:
+            options = msgspec.json.decode(fields["stream_options"]) or {}
+            options.pop("continuous_usage_stats", None)
+            fields["stream_options"] = options
+        return msgspec.json.encode(fields)
+
+    async def _end(self, drain_s: float) -> None:
+        self._upstream.close()

@@ -1,0 +1,156 @@
+"""The engines of this machine by model version: who is asked for an answer of `name@version`.
+
+Knows processes and addresses, never keys, releases or labels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tokenworks import parts
+from tokenworks.core.errors import ConfigError, NotFoundError
+from tokenworks.serving.answer import EngineAnswer, EngineCall, Watched
+from tokenworks.serving.child import host_command
+from tokenworks.serving.choose import ROOM, choose_engine
+from tokenworks.serving.engine import Options
+from tokenworks.serving.member import Local, Member, Remote
+from tokenworks.serving.supervisor import EngineStatus, NotReadyError, Policy, Supervisor
+
+OpenModel = Callable[[str], Path]
+
+
+class Pool:
+    """Starts, shares and ends engines.
+
+    `open_model` returns the verified folder of a version that nobody has added; without it such versions do not
+    exist here. `released` names the versions that must stay: of the others only `spare` idle ones are kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        open_model: OpenModel | None = None,
+        released: Callable[[], frozenset[str]] = frozenset,
+        engine: str = "auto",
+        options: Options | None = None,
+        policy: Policy | None = None,
+        wait_s: float = 2.0,
+        spare: int = 2,
+        drain_s: float = 10.0,
+    ) -> None:
+        self._open_model = open_model
+        self._released = released
+        self._engine = engine
+        self._options = options or Options()
+        self._policy = policy or Policy()
+        self._wait_s = wait_s
+        self._spare = spare
+        self._drain_s = drain_s
+        self._members: dict[str, Member] = {}
+        self._opening: dict[str, asyncio.Task[Member]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def add(self, ref: str, folder: Path, engine: str = "auto", options: Options | None = None) -> None:
+        """Serve the model in `folder` as `ref`; its engine starts now and is ready later. Again: no change."""
+        if ref not in self._members:
+            name = await asyncio.to_thread(choose_engine, folder, engine)
+            self._enter(ref, name, folder, options or self._options)
+
+    async def add_remote(self, ref: str, options: Options, *, model: str = "") -> None:
+        """Let another server answer for `ref`; `model` is the name it knows the model by."""
+        if ref not in self._members:
+            address = parts.load(ROOM, "remote").address(options, model=model)
+            self._members[ref] = Remote(ref, "remote", address)
+
+    async def remove(self, ref: str) -> None:
+        """Take no more calls for `ref`, let those under way finish, then end its engine."""
+        member = self._members.pop(ref, None)
+        if member is not None:
+            await member.leave(self._drain_s)
+
+    async def ready(self, ref: str, timeout_s: float = 300.0) -> None:
+        """Wait until `ref` can answer; raise `EngineError` when it cannot, or not in time."""
+        deadline_s = time.monotonic() + timeout_s
+        member = await self._member(ref, timeout_s)
+        await member.upstream(max(0.0, deadline_s - time.monotonic()))
+
+    def status(self) -> Mapping[str, EngineStatus]:
+        """Return what is to be seen of each engine."""
+        opening = {ref: EngineStatus(state="starting") for ref in self._opening}
+        return opening | {ref: member.status for ref, member in self._members.items()}
+
+    async def generate(self, call: EngineCall) -> EngineAnswer:
+        """Return the answer of the engine of `call.ref`; cancelled or closed, the engine stops working on it.
+
+        Raises `NotReadyError` while it is starting, `EngineError` when it cannot be reached or breaks off.
+        """
+        member = self._members.get(call.ref) or await self._member(call.ref, self._wait_s)
+        upstream = await member.upstream(self._wait_s)
+        headers = (("x-request-id", call.request_id),) if call.request_id else ()
+        member.enter()
+        try:
+            response = await upstream.request("POST", call.path, member.addressed(call.body), headers)
+            kind = response.headers.get(b"content-type", b"application/json").decode("latin-1")
+            streaming = call.stream and response.status == 200 and kind.startswith("text/event-stream")
+            body = Watched(response, member.exit) if streaming else await response.read()
+        except BaseException:
+            member.exit()
+            raise
+        if not streaming:
+            member.exit()
+        return EngineAnswer(status=response.status, body=body, headers=(("content-type", kind),), engine=member.engine)
+
+    async def close(self) -> None:
+        """End everything; no engine process is left."""
+        for task in self._opening.values():
+            task.cancel()
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        await asyncio.gather(*(self.remove(ref) for ref in list(self._members)), *self._leaving)
+
+    def _enter(self, ref: str, engine: str, folder: Path, options: Options) -> Member:
+        if engine == "remote":
+            raise ConfigError(f"{ref}: a model folder is never sent to a remote server; use add_remote")
+        supervisor = Supervisor(ref, host_command(engine, folder, ref, options), self._policy)
+        supervisor.start()
+        member = self._members[ref] = Local(ref, engine, supervisor)
+        return member
+
+    async def _member(self, ref: str, timeout_s: float) -> Member:
+        """Return the member for `ref`, opening its model where that is allowed."""
+        if ref in self._members:
+            return self._members[ref]
+        if self._open_model is None:
+            raise NotFoundError(f"model version {ref} is not served here; served: {', '.join(self._members) or 'none'}")
+        task = self._opening.get(ref)
+        if task is None:
+            task = self._opening[ref] = asyncio.create_task(self._open(ref, self._open_model))
+            task.add_done_callback(lambda done: self._opened(ref, done))
+        done, _ = await asyncio.wait({task}, timeout=timeout_s)
+        if not done:
+            raise NotReadyError(f"model version {ref} is being opened; ask again in a moment", retry_after_s=1.0)
+        return task.result()
+
+    async def _open(self, ref: str, open_model: OpenModel) -> Member:
+        folder = await asyncio.to_thread(open_model, ref)
+        name = await asyncio.to_thread(choose_engine, folder, self._engine)
+        member = self._enter(ref, name, folder, self._options)
+        self._sweep(ref)
+        return member
+
+    def _opened(self, ref: str, task: asyncio.Task[Member]) -> None:
+        self._opening.pop(ref, None)
+        if not task.cancelled():
+            task.exception()  # seen by those who waited; with none waiting it is not worth a warning
+
+    def _sweep(self, newest: str) -> None:
+        """End the least recently used engines that are neither released nor busy, but for `spare` of them."""
+        stay = self._released() | {newest}
+        idle = [member for ref, member in self._members.items() if ref not in stay and member.idle]
+        idle.sort(key=lambda member: member.used_s)
+        for member in idle[: max(0, len(idle) - self._spare)]:
+            task = asyncio.create_task(self.remove(member.ref))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)

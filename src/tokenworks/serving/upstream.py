@@ -1,0 +1,155 @@
+"""A pooled HTTP/1.1 client for engines: what the gateway's hot path needs and no more. Knows nothing of OpenAI.
+
+Why not a library: docs/decisions/0071-upstream-client.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from typing import Self
+
+from tokenworks.core.errors import EngineError
+from tokenworks.serving.address import Address
+from tokenworks.serving.connection import Connection, LostError
+
+CONNECT_S = 5.0
+PATIENCE_S = 600.0  # a long prompt on a slow machine is silent for minutes
+MAX_IDLE = 128
+
+
+class Response:
+    """Status and headers of an answer, and its body on demand. Read it to the end, or `close` it."""
+
+    def __init__(self, connection: Connection, upstream: Upstream) -> None:
+        self.status = connection.status
+        self.headers = connection.headers  # names in lower case
+        self._connection = connection
+        self._upstream = upstream
+
+    async def read(self) -> bytes:
+        """Return the whole body; cancelled, hang up."""
+        try:
+            return await self._connection.read_all()
+        finally:
+            self.close()
+
+    def __aiter__(self) -> Self:
+        """Return itself: the body as it arrives."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return some more of the body."""
+        try:
+            part = await self._connection.read_some()
+        except BaseException:
+            self.close()
+            raise
+        if not part:
+            self.close()
+            raise StopAsyncIteration
+        return part
+
+    async def aclose(self) -> None:
+        """Want no more of it."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back, or hang up where the answer was not read to its end."""
+        self._upstream._done(self._connection)
+
+
+class Upstream:
+    """Connections to one address, kept alive between requests."""
+
+    def __init__(self, address: Address, *, connect_s: float = CONNECT_S, patience_s: float = PATIENCE_S) -> None:
+        self.address = address
+        self._connect_s = connect_s
+        self._patience_s = patience_s
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._tls = ssl.create_default_context() if address.tls else None
+        authorization = f"authorization: Bearer {address.key}\r\n" if address.key else ""
+        self._common = f"host: {address.netloc}\r\n{authorization}".encode()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        patience_s: float | None = None,
+    ) -> Response:
+        """Send a request; return its answer as soon as the headers are there.
+
+        A kept connection that turns out dead before the first byte of the answer is replaced once; nothing else is
+        repeated. Raises `EngineError` when the engine cannot be reached or breaks off. Cancelled, hangs up.
+        """
+        head = self._head(method, path, len(body), headers)
+        patience_s = self._patience_s if patience_s is None else patience_s
+        while True:
+            kept = self._kept()
+            connection = kept or await self._connect()
+            self._busy.add(connection)
+            try:
+                await connection.send(head, body, patience_s=patience_s)
+            except LostError as error:
+                self._busy.discard(connection)
+                if kept is None or error.answered:
+                    raise
+            except BaseException:
+                self._busy.discard(connection)
+                connection.close()
+                raise
+            else:
+                return Response(connection, self)
+
+    def close(self) -> None:
+        """Hang up everything."""
+        for connection in (*self._idle, *self._busy):
+            connection.close()
+        self._idle.clear()
+
+    def _head(self, method: str, path: str, length: int, headers: Iterable[tuple[str, str]]) -> bytes:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        kind = "content-type: application/json\r\n" if length else ""
+        start = f"{method} {self.address.prefix}{path} HTTP/1.1\r\n{kind}content-length: {length}\r\n{lines}"
+        return start.encode("latin-1") + self._common + b"\r\n"
+
+    def _kept(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+        return None
+
+    async def _connect(self) -> Connection:
+        address = self.address
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_s):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(address.netloc, self._lost), address.host, address.port, ssl=self._tls
+                )
+        except TimeoutError:
+            raise EngineError(
+                f"engine at {address.netloc} did not accept a connection in {self._connect_s:g} s"
+            ) from None
+        except OSError as error:
+            raise EngineError(f"engine at {address.netloc} cannot be reached: {error}") from None
+        return connection
+
+    def _done(self, connection: Connection) -> None:
+        if connection not in self._busy:
+            return
+        self._busy.discard(connection)
+        if connection.usable and len(self._idle) < MAX_IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _lost(self, connection: Connection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
