@@ -1,0 +1,1 @@
+"""Encoder forwards without torch: token ids to unit sentence embeddings. Knows folders and arrays, not requests."""
