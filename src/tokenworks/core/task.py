@@ -38,6 +38,9 @@ class TaskData(msgspec.Struct, frozen=True, kw_only=True):
     """What the model learns from. Paths are relative to the task file."""
 
     sources: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()  # globs; empty: every file that a reader knows
+    exclude: tuple[str, ...] = ()  # globs, beside the usual ones (.git, __pycache__, ...)
+    licence: str = ""  # SPDX id of the sources, where they do not say it themselves
     examples: str = ""  # classify: CSV or JSONL of text,label; extract/chat: OpenAI fine-tuning JSONL
     schema: str = ""  # extract: the JSON Schema of the answer
 
@@ -122,6 +125,12 @@ def read_task(path: Path) -> Task:
     return task
 
 
+def seconds_of(budget: str) -> float | None:
+    """Return the seconds of a budget given as time ("90s", "3m"), None for one given as work ("2M tokens")."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*", budget)
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else None
+
+
 def _check(task: Task, path: Path) -> None:
     """Refuse what is well-typed and still cannot be meant."""
     if not _NAME.fullmatch(task.name):
@@ -132,8 +141,8 @@ def _check(task: Task, path: Path) -> None:
     if task.check.margin < 0:
         raise ConfigError(f"{path}: check.margin is {task.check.margin}; it cannot be negative")
     if task.kind in ("complete", "embed") and not task.data.sources:
-        raise ConfigError(f"{path}: a {task.kind} task learns from documents: add data.sources = [\"docs/\"]")
+        raise ConfigError(f'{path}: a {task.kind} task learns from documents: add data.sources = ["docs/"]')
     if task.kind in ("classify", "extract", "chat") and not task.data.examples:
-        raise ConfigError(f"{path}: a {task.kind} task learns from examples: add data.examples = \"examples.jsonl\"")
+        raise ConfigError(f'{path}: a {task.kind} task learns from examples: add data.examples = "examples.jsonl"')
     if task.kind == "extract" and not task.data.schema:
-        raise ConfigError(f"{path}: an extract task needs data.schema = \"answer.schema.json\"")
+        raise ConfigError(f'{path}: an extract task needs data.schema = "answer.schema.json"')

@@ -31,6 +31,7 @@ label = "public"
 
 [data]
 examples = "route.jsonl"
+licence = "PSF-2.0"
 
 [model]
 base = "minilm"
@@ -50,6 +51,9 @@ label = "public"
 
 [data]
 sources = [{sources}]
+include = ["*.py"]
+exclude = ["test", "tests", "idle_test", "site-packages", "dist-packages"]
+licence = "PSF-2.0"
 
 [model]
 base = "from-scratch"

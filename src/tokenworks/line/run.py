@@ -21,7 +21,7 @@ from tokenworks.ledger.writer import Ledger
 from tokenworks.line.events import Advanced, Failed, Finished, Listener, Started, unheard
 from tokenworks.store.artifacts import ArtifactStore
 from tokenworks.store.catalog import Catalog
-from tokenworks.store.records import StageResult
+from tokenworks.store.nouns import StageResult
 
 REPORT_EVERY_S = 0.1
 
@@ -78,7 +78,7 @@ class Runner:
 
     def _known(self, key: str) -> Outputs | None:
         """Return recorded outputs if their bytes are still there; a result whose artifacts were lost is worked anew."""
-        result = self.catalog.stage_result(key)
+        result = self.catalog.stages.get(key)
         if result is None or not all(self.artifacts.has(digest) for digest in result.outputs.values()):
             return None
         return result.outputs
@@ -109,7 +109,7 @@ class Runner:
         seconds: float,
         task: str,
     ) -> None:
-        self.catalog.record_stage(
+        self.catalog.stages.put(
             StageResult(
                 key=key,
                 stage=stage.name,

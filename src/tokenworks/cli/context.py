@@ -1,0 +1,68 @@
+"""What every command is given: where to look, how to print, and a factory when it needs one."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tokenworks.factory import Factory
+    from tokenworks.settings import Settings
+
+
+@dataclass(frozen=True)
+class Context:
+    """The options before the command's name."""
+
+    home: Path | None = None
+    config: Path | None = None
+    as_json: bool = False
+
+    def at(self, home: Path | None) -> Context:
+        """Return this with `home`, when a command was given one of its own."""
+        return Context(home or self.home, self.config, self.as_json)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        from tokenworks.settings import load_settings
+
+        return load_settings(self.config, home=self.home)
+
+    def factory(self) -> Factory:
+        """Return a factory over the settings; the store and the HTTP stack are loaded only now."""
+        from tokenworks.factory import Factory
+
+        return Factory(self.settings)
+
+    def factory_on(self, port: int | None) -> Factory:
+        """Return a factory that serves on `port`, where one was given."""
+        import msgspec.structs
+
+        from tokenworks.factory import Factory
+
+        settings = self.settings
+        if port is not None:
+            server = msgspec.structs.replace(settings.server, port=port)
+            settings = msgspec.structs.replace(settings, server=server)
+        return Factory(settings, role="gateway")
+
+    @property
+    def console(self) -> Console:
+        """The terminal."""
+        from rich.console import Console
+
+        return Console(soft_wrap=True)
+
+    def show(self, value: Any, text: str) -> None:
+        """Print `value` as JSON where that was asked for, else `text`."""
+        if self.as_json:
+            sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+        else:
+            sys.stdout.write(text.rstrip("\n") + "\n")

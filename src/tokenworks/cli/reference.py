@@ -1,0 +1,57 @@
+"""Write a reference page per command from the command line itself: `make docs`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import typer.main
+
+from tokenworks.cli.main import app
+from tokenworks.core.files import write_atomic
+
+
+def pages() -> dict[str, str]:
+    """Return file name -> Markdown for every command, and an index."""
+    root = typer.main.get_command(app)
+    assert isinstance(root, click.Group)
+    made = {f"{name}.md": _page(command, name) for name, command in sorted(root.commands.items())}
+    rows = [f"| [`{name}`]({name}.md) | {_first(command)} |" for name, command in sorted(root.commands.items())]
+    made["index.md"] = "# Commands\n\n| command | what it does |\n|---|---|\n" + "\n".join(rows) + "\n"
+    return made
+
+
+def _first(command: click.Command) -> str:
+    return (command.help or "").strip().split("\n", 1)[0]
+
+
+def _page(command: click.Command, name: str) -> str:
+    text = f"# tokenworks {name}\n\n{_first(command)}\n\n"
+    if isinstance(command, click.Group):
+        return text + "\n".join(_usage(each, f"{name} {sub}", 2) for sub, each in sorted(command.commands.items()))
+    return text + _usage(command, name, 0)
+
+
+def _usage(command: click.Command, name: str, level: int) -> str:
+    context = click.Context(command, info_name=f"tokenworks {name}")
+    head = f"{'#' * level} tokenworks {name}\n\n{_first(command)}\n\n" if level else ""
+    words = " ".join([f"tokenworks {name}", *command.collect_usage_pieces(context)])
+    rows = [
+        f"| `{record[0]}` | {record[1].replace('|', '/')} |"
+        for parameter in command.params
+        if (record := parameter.get_help_record(context)) is not None and record[0] != "-h, --help"
+    ]
+    table = "| | |\n|---|---|\n" + "\n".join(rows) + "\n" if rows else ""
+    return f"{head}```\n{words}\n```\n\n{table}"
+
+
+def main() -> None:
+    """Write the pages into the folder named on the command line."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/reference")
+    for name, text in pages().items():
+        write_atomic(folder / name, text.encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Reports as lines of text: aligned columns, units, and at the end what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenworks.factory import Factory, Ingested
+    from tokenworks.factory.report import Made, Report
+    from tokenworks.flywheel.turn import Turn
+    from tokenworks.line.evaluate.report import Evaluation
+    from tokenworks.line.produce import Outcome
+
+
+def reasons(set_aside: Mapping[str, int]) -> str:
+    """Return counts by reason, the largest first."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(set_aside.items(), key=lambda one: -one[1]))
+
+
+def ingest_lines(found: Ingested) -> list[str]:
+    """Return what came in, what was left out, and why."""
+    came, kept = found.ingest, found.curate
+    left_out = came.documents.seen - kept.kept
+    return [
+        f"files      {came.files.seen} seen, {came.files.kept} read ({came.files.cached} unchanged), "
+        f"{came.files.set_aside} set aside",
+        f"documents  {came.documents.seen} in = {kept.kept} kept + {left_out} set aside",
+        f"  because  {reasons({**came.set_aside, **kept.set_aside}) or '-'}",
+        f"labels     {reasons(kept.by_label)}",
+        f"languages  {reasons(kept.by_language)}",
+        f"found      {reasons(came.found) or 'no personal data, no secrets'}",
+        f"corpus     {found.corpus[:16]}  {kept.characters / 1e6:.2f} M characters",
+        f"speed      {came.documents_per_s:.0f} documents/s",
+    ]
+
+
+def evaluation_lines(found: Evaluation) -> list[str]:
+    """Return the figures with n and interval, and the baselines beside them."""
+    lines = [f"{found.model_ref} ({found.kind})"]
+    lines += [f"  {name:<16} {figure}" for name, figure in found.figures.items()]
+    lines += [f"  baseline {name:<24} {one.headline}" for name, one in found.baselines.items()]
+    return lines + [f"  note: {note}" for note in found.notes]
+
+
+def outcome_lines(outcome: Outcome, factory: Factory) -> list[str]:
+    """Return what a pass of the line came to, with the gate's evidence."""
+    lines = [f"{outcome.version.ref}  {outcome.decision}  {outcome.seconds:.1f} s  weights {outcome.weights[:16]}"]
+    if outcome.verdict:
+        lines += [f"  {line}" for line in factory.verdict(outcome.verdict).story()]
+    after = {
+        "promote": f"ask it: model={outcome.task!r}" if outcome.released else _propose(outcome),
+        "unchanged": "nothing changed since it was released",
+    }
+    return [
+        *lines,
+        f"  next: {after.get(outcome.decision, 'more data or another method; the model in production stays')}",
+    ]
+
+
+def _propose(outcome: Outcome) -> str:
+    return f"autonomy is 'propose': a person releases it with: tokenworks release promote {outcome.version.ref}"
+
+
+def turn_lines(done: Turn, factory: Factory) -> list[str]:
+    """Return the story of a turn on one screen."""
+    lines = [f"turn {done.number} of {done.task}: {done.new} new corrections, {done.known} in all"]
+    if done.unusable:
+        lines.append(
+            f"  {done.unusable} could not be used: their requests are not kept, or the text is not a single one"
+        )
+    if done.outcome is None:
+        return [*lines, "  nothing new: send corrections to /v1/feedback and turn again"]
+    return lines + outcome_lines(done.outcome, factory)
+
+
+def report_lines(found: Report) -> list[str]:
+    """Return the one-screen report."""
+    lines = [f"Tokenworks at {found.home}", ""]
+    for one in found.documents:
+        lines.append(f"documents  {one.task:<10} {one.seen} in = {one.kept} kept + {one.seen - one.kept} set aside")
+        if one.set_aside:
+            lines.append(f"                      {reasons(one.set_aside)}")
+    for made in found.models:
+        lines += ["", *_made_lines(made)]
+    slowest = sorted(found.time, key=lambda one: -one.seconds)[:6]
+    lines += ["", "time       " + ", ".join(f"{one.task} {one.stage} {one.seconds:.1f} s" for one in slowest)]
+    state = "verified" if found.ledger_ok else "DAMAGED: run tokenworks ledger verify"
+    return [*lines, f"ledger     {found.ledger_entries} entries, {state}"]
+
+
+def _made_lines(made: Made) -> list[str]:
+    beside = ", ".join(f"{name} {value:.3g}" for name, value in made.baselines.items())
+    answers = f"released as {made.released}" if made.released else "nothing released"
+    size = f"{made.parameters / 1e6:.1f} M parameters"
+    lines = [
+        f"{made.task:<10} {made.version} ({made.kind}, {size})  {made.verdict}, {answers}",
+        f"           {made.metric} {made.figure}  beside {beside or 'no baseline'}",
+        f"           latency p50 {made.latency_p50_s * 1e3:.1f} ms, p95 {made.latency_p95_s * 1e3:.1f} ms; "
+        f"first token p50 {made.ttft_p50_s * 1e3:.1f} ms, p95 {made.ttft_p95_s * 1e3:.1f} ms; "
+        f"{made.tokens_per_s:.0f} tokens/s",
+        f"           weights {made.weights[:16]}",
+    ]
+    lines += [f"           because {reason}" for reason in made.because]
+    return lines + ([f"           {made.description}"] if made.description else [])

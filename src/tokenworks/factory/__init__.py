@@ -1,0 +1,289 @@
+"""The composition root: settings to parts to line, gateway and flywheel. The only room that knows everybody."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from tokenworks.core.clock import SystemClock
+from tokenworks.core.errors import ConflictError, NotFoundError
+from tokenworks.core.ids import content_id
+from tokenworks.core.label import Label
+from tokenworks.core.model import ModelVersion, Release
+from tokenworks.core.task import Task, TaskData, TaskHead, read_task
+from tokenworks.factory.answering import Answering
+from tokenworks.factory.report import Report, report
+from tokenworks.flywheel.turn import Turn, turn
+from tokenworks.governance.keys import Keys
+from tokenworks.ledger.bodies import Bodies
+from tokenworks.ledger.writer import Ledger
+from tokenworks.line.curate.report import CurateReport
+from tokenworks.line.evaluate.report import Evaluation
+from tokenworks.line.evaluate.verdict import Verdict
+from tokenworks.line.events import Listener, unheard
+from tokenworks.line.forecast import Forecast, forecast
+from tokenworks.line.ingest.report import IngestReport
+from tokenworks.line.produce import Judge, Outcome, Producer
+from tokenworks.line.recipes import documents
+from tokenworks.line.release.keys import SigningKey, ensure_signing_key
+from tokenworks.line.release.lineage import Node, lineage, render
+from tokenworks.line.release.release import promote, reconcile, rollback, withdraw
+from tokenworks.line.run import Runner
+from tokenworks.settings import Settings, load_settings
+from tokenworks.store.artifacts import ArtifactStore, open_artifacts
+from tokenworks.store.catalog import Catalog, open_catalog
+from tokenworks.store.nouns import CatalogTask
+
+WRITERS = 64  # processes that may write to the ledger of one home at a time, per role
+
+
+class Ingested(msgspec.Struct, frozen=True, kw_only=True):
+    """What reading some documents came to."""
+
+    corpus: str
+    ingest: IngestReport
+    curate: CurateReport
+
+
+class Factory:
+    """Everything the factory can do, over one home. Use as a context manager.
+
+    >>> with Factory(home="~/.tokenworks") as factory:
+    ...     outcome = factory.make("route.toml")
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        home: str | Path | None = None,
+        role: str = "cli",
+        listen: Listener = unheard,
+    ) -> None:
+        self.settings = settings or load_settings(home=Path(home).expanduser() if home else None)
+        self.home = self.settings.home_path
+        self.clock = SystemClock()
+        self.listen = listen
+        self._role = role
+        self._close: list[Callable[[], object]] = []
+
+    def __enter__(self) -> Factory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of files, processes and connections, the newest first."""
+        while self._close:
+            self._close.pop()()
+
+    def listening(self, listen: Listener) -> Factory:
+        """Tell `listen` what the line does from now on; return this factory."""
+        self.listen = listen
+        return self
+
+    # -- parts, each opened when it is first needed
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What exists. Releases that a kill left in the ledger alone are folded in."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        catalog = open_catalog(self.settings.catalog_url)
+        self._close.append(catalog.close)
+        reconcile(self.ledger_root, catalog)
+        return catalog
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        """Bytes by content hash."""
+        store = self.settings.store
+        return open_artifacts(
+            self.settings.artifacts_url, cache=self.home / "cache" / "artifacts", s3_endpoint=store.s3_endpoint
+        )
+
+    @property
+    def ledger_root(self) -> Path:
+        """Where every writer's log lies."""
+        return self.home / "ledger"
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """This process's own log."""
+        for number in range(WRITERS):
+            try:
+                ledger = Ledger(
+                    self.ledger_root,
+                    f"{self._role}-{number}",
+                    segment_bytes=self.settings.ledger.segment_mb << 20,
+                )
+            except ConflictError:  # another process of ours writes there
+                continue
+            self._close.append(ledger.close)
+            return ledger
+        raise ConflictError(f"{WRITERS} processes write to {self.ledger_root} already; end some of them")
+
+    @cached_property
+    def bodies(self) -> Bodies:
+        """Prompts, answers and corrections, beside the log."""
+        bodies = Bodies(self.home / "bodies")
+        self._close.append(bodies.close)
+        return bodies
+
+    @cached_property
+    def key(self) -> SigningKey:
+        """What models are signed with."""
+        return ensure_signing_key(self.home)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Who may ask."""
+        return Keys(self.catalog.keys, clock=self.clock)
+
+    @cached_property
+    def answering(self) -> Answering:
+        """The request path in this process, for evaluation and the flywheel."""
+        answering = Answering(self)
+        self._close.append(answering.close)
+        return answering
+
+    @property
+    def runner(self) -> Runner:
+        """What runs stages."""
+        return Runner(
+            self.catalog, self.artifacts, self.ledger, self.home, threads=self.settings.threads, listen=self.listen
+        )
+
+    @property
+    def producer(self) -> Producer:
+        """The line for any task."""
+        judge = Judge(
+            lambda request: self.answering.answer(request), lambda ref, folder: self.answering.offer(ref, folder)
+        )
+        return Producer(self.runner, judge, self.key, self.clock)
+
+    # -- verbs
+
+    def make(self, task: Task | str | Path) -> Outcome:
+        """Run the line for `task` (or its file): data, model, evaluation, gate, and the release if it won."""
+        return self.producer.produce(self.remember(task), by="line")
+
+    def turn(self, name: str) -> Turn:
+        """Learn from the corrections since the last turn of task `name`."""
+        return turn(self.task(name), self.producer, self.ledger_root, self.bodies, by=f"turn, {_user()}")
+
+    def ingest(self, paths: list[Path], *, label: str = "internal") -> Ingested:
+        """Read documents into a corpus, without training anything."""
+        sources = tuple(str(path.expanduser().resolve()) for path in paths)
+        task = Task(task=TaskHead(name="documents", kind="embed", label=label), data=TaskData(sources=sources))
+        made = documents(task, self.runner)
+        return Ingested(
+            corpus=made["corpus"],
+            ingest=msgspec.json.decode(self.artifacts.get_bytes(made["ingest_report"]), type=IngestReport),
+            curate=msgspec.json.decode(self.artifacts.get_bytes(made["report"]), type=CurateReport),
+        )
+
+    def evaluate(self, name: str) -> Evaluation:
+        """Return the evaluation of what is released for task `name`, on today's gold set."""
+        return self.producer.evaluate_released(self.task(name))
+
+    def forecast(self, task: Task) -> Forecast:
+        """Say what `task` would read, train, measure and spend."""
+        return forecast(task, self.catalog)
+
+    def report(self) -> Report:
+        """Return the state of this factory on one screen."""
+        return report(self.home, self.catalog, self.artifacts)
+
+    def remember(self, task: Task | str | Path) -> Task:
+        """Enter `task` into the catalog and return it; owner and label as they stand now."""
+        task = task if isinstance(task, Task) else read_task(Path(task))
+        self.catalog.tasks.put(
+            CatalogTask(
+                name=task.name,
+                kind=task.kind,
+                owner=task.task.owner,
+                deputy=task.task.deputy,
+                label=str(task.label),
+                spec=msgspec.to_builtins(task),
+                digest=content_id(task),
+                updated_at=self.clock.now(),
+            )
+        )
+        return task
+
+    def task(self, name: str) -> Task:
+        """Return the task called `name`; raise `NotFoundError` listing those that are known."""
+        known = self.catalog.tasks.get(name)
+        if known is None:
+            names = ", ".join(task.name for task in self.catalog.tasks.all()) or "none yet"
+            raise NotFoundError(f"task {name!r} is not known here; known: {names}")
+        return msgspec.convert(known.spec, Task)
+
+    # -- releases
+
+    def promote(self, ref: str, *, reason: str) -> Release:
+        """Let version `ref` answer for its task from now on."""
+        version = self.version(ref)
+        return promote(
+            version.model,
+            version,
+            reason=reason,
+            by=_user(),
+            catalog=self.catalog,
+            ledger=self.ledger,
+            clock=self.clock,
+        )
+
+    def rollback(self, alias: str, *, reason: str) -> Release:
+        """Let the version before answer again."""
+        return rollback(alias, reason=reason, by=_user(), catalog=self.catalog, ledger=self.ledger, clock=self.clock)
+
+    def withdraw(self, alias: str, *, reason: str) -> Release:
+        """Let nothing answer for `alias` any more."""
+        return withdraw(alias, reason=reason, by=_user(), catalog=self.catalog, ledger=self.ledger, clock=self.clock)
+
+    def version(self, ref: str) -> ModelVersion:
+        """Return the version called `ref`: name@version, or a name for what is released."""
+        if "@" in ref:
+            return self.catalog.models.find(ref)
+        current = self.catalog.releases.current(ref)
+        if current is None or current.version == 0:
+            raise NotFoundError(f"nothing is released as {ref!r}; name a version as {ref}@1")
+        return self.catalog.models.get(current.model, current.version)
+
+    def lineage(self, ref: str) -> tuple[Node, str]:
+        """Return the tree from version `ref` back to its documents, and the same as text."""
+        node = lineage(self.version(ref), catalog=self.catalog, artifacts=self.artifacts)
+        return node, render(node)
+
+    def verdict(self, digest: str) -> Verdict:
+        """Return a verdict of the gate by its digest."""
+        return Verdict.from_json(self.artifacts.get_bytes(digest))
+
+    # -- keys
+
+    def new_key(self, name: str, *, tenant: str, clearance: Label, days: float | None = None) -> str:
+        """Make an API key and return it; only its hash is kept."""
+        expires = time.time() + days * 86400 if days is not None else None
+        secret, _ = self.keys.create(tenant, name=name, clearance=clearance, expires_at=expires)
+        return secret
+
+    def revoke_key(self, prefix: str) -> None:
+        """Make the key that starts with `prefix` useless from now on."""
+        self.keys.revoke(prefix)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return "unknown"

@@ -1,0 +1,103 @@
+"""The request path put together: keys, releases, engines, ledger, and the stack of layers over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokenworks.core.label import Label
+from tokenworks.core.model import ModelVersion
+from tokenworks.gateway.app import Gateway, build
+from tokenworks.gateway.releases import CatalogReleases, Releases
+from tokenworks.gateway.search import Search
+from tokenworks.governance.keys import SCOPES, Keys, Principal
+from tokenworks.ledger.views import feedback_since, find_request
+from tokenworks.line.release.inspect import verify_folder
+from tokenworks.serving.engine import Options
+from tokenworks.serving.pool import Pool
+from tokenworks.serving.supervisor import Policy
+from tokenworks.settings import Settings
+
+if TYPE_CHECKING:
+    from tokenworks.factory import Factory
+
+OpenModel = Callable[[str], Path]
+
+
+@dataclass(frozen=True)
+class RequestPath:
+    """What answers requests in this process. Belongs to one event loop."""
+
+    gateway: Gateway
+    pool: Pool
+    keys: Keys
+    releases: CatalogReleases
+
+    async def close(self) -> None:
+        """Take no more requests, and end the engines."""
+        self.gateway.drain()
+        await self.pool.close()
+
+
+def house_principal(name: str) -> Principal:
+    """Return the factory itself as a caller: it may ask for every version with every label."""
+    return Principal(key_id=name, tenant="house", scopes=frozenset(SCOPES), clearance=Label.RESTRICTED)
+
+
+def open_verified(factory: Factory) -> OpenModel:
+    """Return how a model version is opened: a folder whose signature does not verify is not served."""
+
+    def open_model(ref: str) -> Path:
+        version: ModelVersion = factory.catalog.models.find(ref)
+        folder = factory.artifacts.folder(version.folder)
+        verify_folder(folder, factory.key.public)
+        return folder
+
+    return open_model
+
+
+def request_path(
+    factory: Factory,
+    *,
+    open_model: OpenModel,
+    releases: Releases | None = None,
+    search: Search | None = None,
+    keep_bodies: bool,
+) -> RequestPath:
+    """Return the path over the parts of `factory`; call it on the loop that will serve."""
+    settings = factory.settings
+    current = CatalogReleases(factory.catalog.releases, factory.catalog.models)
+    pool = Pool(
+        open_model=open_model,
+        released=lambda: current.refs,
+        engine=settings.engines.generation if settings.engines.generation != "remote" else "auto",
+        options=engine_options(settings, factory.home),
+        policy=Policy(start_timeout_s=settings.engines.start_timeout_s),
+    )
+    keys = Keys(factory.catalog.keys)
+    gateway = build(
+        keys=keys,
+        releases=releases or current,
+        pool=pool,
+        ledger=factory.ledger,
+        bodies=factory.bodies,
+        keep_bodies=keep_bodies,
+        find_request=lambda request_id: find_request(factory.ledger_root, request_id),
+        known_feedback=lambda: [one.feedback for one in feedback_since(factory.ledger_root)],
+        search=search,
+        server=settings.server,
+    )
+    return RequestPath(gateway, pool, keys, current)
+
+
+def engine_options(settings: Settings, home: Path) -> Options:
+    """Return how engines load models here."""
+    engines = settings.engines
+    return Options(
+        threads=engines.threads or settings.threads,
+        precision=engines.precision,
+        max_batch=engines.max_batch,
+        cache=str(home / "cache" / "engines"),
+    )

@@ -1,0 +1,202 @@
+"""A running server: gateway, engines and document search over one home, started and stopped as one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from tokenworks.core.corpus import read_parts
+from tokenworks.core.errors import EngineError, NotFoundError, TokenworksError
+from tokenworks.core.files import write_atomic
+from tokenworks.core.label import Label
+from tokenworks.core.request import Request
+from tokenworks.factory.base import release_base, release_folder
+from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
+from tokenworks.factory.probe import probe
+from tokenworks.gateway.search import Found, SearchCall
+from tokenworks.gateway.server import Server, serve
+from tokenworks.governance.keys import DEFAULT_SCOPES
+from tokenworks.ledger.verify import verify
+from tokenworks.retrieval.index import Index
+
+if TYPE_CHECKING:
+    from tokenworks.factory import Factory
+
+ENCODER = "minilm"  # the released base encoder that search embeds with
+SAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (  # kind, path, body; the first kind that is released is shown
+    ("complete", "/v1/completions", {"prompt": "def ", "max_tokens": 64}),
+    ("chat", "/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}]}),
+    ("classify", "/classify", {"input": "parse a date from a string"}),
+    ("embed", "/v1/embeddings", {"input": "hello"}),
+)
+log = structlog.get_logger()
+
+
+class Plant:
+    """Everything that answers. Use as an asynchronous context manager on one event loop."""
+
+    url: str
+    key: str
+
+    def __init__(self, factory: Factory) -> None:
+        self._factory = factory
+        self._path: RequestPath
+        self._server: Server
+        self._index: Index | None = None
+        self._work: set[asyncio.Task[None]] = set()
+        self._secret = ""
+
+    async def __aenter__(self) -> Plant:
+        factory = self._factory
+        self._path = request_path(
+            factory,
+            open_model=open_verified(factory),
+            search=self._search,
+            keep_bodies=factory.settings.ledger.keep_bodies,
+        )
+        server = factory.settings.server
+        self._server = await serve(self._path.gateway.app, server.host, server.port, drain_s=server.drain_s)
+        self.url = self._server.address
+        self.key = local_key(factory)
+        self._secret = self._path.keys.internal(house_principal("plant"))
+        address = {"url": self.url, "pid": os.getpid(), "since": time.time()}
+        write_atomic(factory.home / "address.json", msgspec.json.encode(address))
+        self._begin(self._open_base())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for work in self._work:
+            work.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
+        self._path.gateway.drain()
+        await self._server.stop()
+        await self._path.close()
+        if self._index is not None:
+            self._index.close()
+        (self._factory.home / "address.json").unlink(missing_ok=True)
+
+    # -- what `up` tells it
+
+    def new_release(self) -> None:
+        """Answer with the newest releases from now on."""
+        self._path.releases.forget()
+
+    def new_corpus(self, task: str) -> None:
+        """Take the newest corpus of `task` into the search index."""
+        self._begin(self._take_corpus(task))
+
+    def fill_index(self) -> None:
+        """Compute the vectors that search still lacks; words alone are searched until then."""
+        self._begin(self._fill())
+
+    async def serve_folder(self, folder: Path) -> None:
+        """Seal, register and release the Hugging Face folder at `folder` under its own name."""
+        await asyncio.to_thread(release_folder, self._factory, folder)
+        self.new_release()
+
+    async def try_out(self, tasks: list[str]) -> list[str]:
+        """Ask each task's release one request over HTTP and verify the ledger; return what does not hold."""
+        broken = []
+        for task in tasks:
+            current = self._factory.catalog.releases.current(task)
+            if current is None or current.version == 0:
+                broken.append(f"task {task}: nothing was released; see: tokenworks report")
+                continue
+            version = self._factory.catalog.models.get(current.model, current.version)
+            broken += await asyncio.to_thread(probe, self.url, self.key, task, version.kind, self._factory.ledger_root)
+        checked = await asyncio.to_thread(verify, self._factory.ledger_root)
+        return broken + [f"ledger: {problem}" for problem in checked.problems]
+
+    def sample(self) -> tuple[str, str, bytes]:
+        """Return (model, path, body) of a request worth pasting: a language model's, where one is released."""
+        current = {one.alias: one for one in self._factory.catalog.releases.all_current() if one.version}
+        kinds = {alias: self._factory.catalog.models.get(one.model, one.version).kind for alias, one in current.items()}
+        for kind, path, body in SAMPLES:
+            found = sorted(alias for alias, one in kinds.items() if one == kind)
+            if found:
+                return found[0], path, msgspec.json.encode({"model": found[0], **body})
+        return ENCODER, "/v1/embeddings", msgspec.json.encode({"model": ENCODER, "input": "hello"})
+
+    # -- its own work
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._guarded(work))
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work that serving does not depend on: its failure is logged, and the server stays up."""
+        try:
+            await work
+        except TokenworksError as error:
+            log.warning("background work failed", error=str(error))
+
+    async def _open_base(self) -> None:
+        """Release the base encoder once, start the engines of what is released, and open the index."""
+        self._index = await asyncio.to_thread(Index.open, self._factory.home / "index")
+        await asyncio.to_thread(release_base, self._factory, ENCODER)
+        self.new_release()
+        for served in (await self._path.releases.all()).values():
+            await self._path.pool.ready(served.ref)
+
+    async def _take_corpus(self, task: str) -> None:
+        results = [one for one in self._factory.catalog.stages.of(task) if one.stage == "curate"]
+        if self._index is None or not results:
+            return
+        digest = max(results, key=lambda one: one.finished_at).outputs["corpus"]
+        folder = await asyncio.to_thread(self._factory.artifacts.folder, digest)
+        index = self._index
+        await asyncio.to_thread(lambda: index.update(read_parts(folder), corpus=digest))
+
+    async def _fill(self) -> None:
+        if self._index is not None:
+            current = self._factory.catalog.releases.current(ENCODER)
+            await self._index.fill(self._embed, model=f"{ENCODER}@{current.version}" if current else ENCODER)
+
+    async def _embed(self, texts: list[str]) -> NDArray[np.float32]:
+        """Return unit vectors, asked for through the same path as everybody's."""
+        request = Request(endpoint="embeddings", body={"model": ENCODER, "input": texts}, key=self._secret)
+        answer = await self._path.gateway.answer(request)
+        if not answer.ok:
+            raise EngineError(f"embedding {len(texts)} passages failed with status {answer.status}: {answer.body}")
+        return np.array([row["embedding"] for row in answer.body["data"]], dtype=np.float32)
+
+    async def _search(self, call: SearchCall) -> list[Found]:
+        if call.store != "documents" or self._index is None:
+            raise NotFoundError(f"vector store {call.store!r} does not exist; there is: documents")
+        hits = await self._index.search(call.query, call.k, clearance=call.clearance, embed=self._embed)
+        return [
+            Found(
+                file_id=f"{hit.source}/{hit.path}",
+                filename=hit.path,
+                text=hit.text,
+                score=hit.score,
+                label=str(hit.label),
+                attributes={"title": hit.title, "source": hit.source},
+            )
+            for hit in hits
+        ]
+
+
+def local_key(factory: Factory) -> str:
+    """Return this home's own API key, made at the first start and readable by its owner alone."""
+    path = factory.home / "api-key"
+    if path.exists():
+        return path.read_text().strip()
+    secret, _ = factory.keys.create(
+        "default", name="local", scopes=DEFAULT_SCOPES | {"versions"}, clearance=Label.RESTRICTED
+    )
+    write_atomic(path, secret.encode(), mode=0o600)
+    return secret

@@ -1,0 +1,1 @@
+"""The loop: corrections become a better model, by evidence."""
