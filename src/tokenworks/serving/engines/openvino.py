@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from tokenworks.core.errors import EngineError, MissingExtraError
-from tokenworks.serving.conversion.shape import reason_against
+from tokenworks.serving.conversion.shape import read_shape, reason_against
 from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, TokenLogprob, Vectors
 from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
 from tokenworks.serving.template import ChatTemplate
 from tokenworks.serving.tokens import StopFilter, Tokens
 
 INTERVAL_S = 0.03  # at most about 30 pieces a second and stream: more cost the batch its speed, and no eye sees them
-KV_BYTES = 1 << 30  # the most that keys and values of all sequences may take
+KV_BYTES = (256 << 20, 4 << 30)  # keys and values may take as much as the weights, within these bounds
 BLOCK_TOKENS = 32  # of OpenVINO's paged attention on CPUs
 PRECISIONS = {"f32": "f32", "bf16": "bf16", "int8": "bf16"}  # weights -> arithmetic, where the chip has it
 
@@ -74,7 +74,7 @@ def _pipeline(graph: Path, model: ModelFolder, options: Options, precision: str)
     scheduler = genai.SchedulerConfig()
     scheduler.max_num_seqs = options.max_batch
     scheduler.max_num_batched_tokens = 256  # bounds one step, and with it how long a new request waits
-    scheduler.num_kv_blocks = _kv_blocks(model, options.max_batch)
+    scheduler.num_kv_blocks = _kv_blocks(model, options.max_batch, 4 if arithmetic == "f32" else 2)
     scheduler.enable_prefix_caching = True
     properties = {
         "INFERENCE_NUM_THREADS": options.threads,
@@ -89,14 +89,17 @@ def _pipeline(graph: Path, model: ModelFolder, options: Options, precision: str)
         raise EngineError(f"{model.path}: OpenVINO cannot load the converted model ({first})") from error
 
 
-def _kv_blocks(model: ModelFolder, max_batch: int) -> int:
-    """Return blocks for every sequence at full length, within `KV_BYTES`, but always for two of them."""
-    config = model.config
-    heads = config.get("num_key_value_heads") or config["num_attention_heads"]
-    size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    each = 2 * config["num_hidden_layers"] * heads * size * BLOCK_TOKENS * 4
+def _kv_blocks(model: ModelFolder, max_batch: int, value_bytes: int) -> int:
+    """Return blocks for every sequence at full length, within the bounds, but always for two of them.
+
+    OpenVINO takes the memory at once. A batch that outgrows it is not refused: its youngest answers wait.
+    """
+    shape = read_shape(model.config)
+    each = 2 * shape.layers * shape.kv_heads * shape.head_size * BLOCK_TOKENS * value_bytes
+    weights = sum(file.stat().st_size for file in model.path.glob("*.safetensors"))
+    budget = min(max(weights, KV_BYTES[0]), KV_BYTES[1])
     full = -(-model.context_length // BLOCK_TOKENS) + 1
-    return int(max(2 * full, min(max_batch * full, KV_BYTES // each)))
+    return int(max(2 * full, min(max_batch * full, budget // each)))
 
 
 class OpenVinoEngine:
