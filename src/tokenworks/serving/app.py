@@ -5,26 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 
-import msgspec
 import structlog
 
 from tokenworks.core.errors import EngineError
 from tokenworks.core.ids import new_id
-from tokenworks.serving.engine import Engine, EngineDied, Piece, Sampling
+from tokenworks.serving.engine import Engine, EngineDied, Sampling
+from tokenworks.serving.pieces import merged
 from tokenworks.serving.template import plain_messages
 from tokenworks.serving.wire import replies
-from tokenworks.serving.wire.bodies import ChatBody, ClassifyBody, CompletionBody, EmbeddingBody, parse, texts
+from tokenworks.serving.wire.bodies import (
+    ChatBody,
+    ClassifyBody,
+    CompletionBody,
+    EmbeddingBody,
+    StreamOptions,
+    parse,
+    texts,
+)
+from tokenworks.serving.wire.exchange import Exchange, Receive, Send
 from tokenworks.serving.wire.problem import Problem, invalid
 from tokenworks.serving.wire.sampling import chat_sampling, completion_sampling
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-JSON = (b"content-type", b"application/json")
-EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 MOST_CHARACTERS_PER_TOKEN = 32  # a prompt longer than context x this is refused before it is tokenised
 
 log = structlog.get_logger("tokenworks.serving")
@@ -161,6 +166,7 @@ class EngineApp:
         """Run the prompts side by side, stream or collect their pieces, and cancel all when the client goes."""
         choices = [replies.Choice() for _ in range(len(prompts) * sampling.n)]
         prompt_tokens = sum(count for _, count in prompts)
+        options = body.stream_options or StreamOptions()
         cached = 0
         watch = asyncio.create_task(exchange.gone())
         pieces = merged(self._engine, [text for text, _ in prompts], sampling)
@@ -178,23 +184,21 @@ class EngineApp:
                 choice.add(piece)
                 cached += piece.cached_tokens
                 if body.stream:
-                    await self._send_piece(form, piece, choice, exchange)
-            used = replies.usage(prompt_tokens, sum(choice.tokens for choice in choices), cached)
+                    so_far = replies.total(prompt_tokens, choices, cached) if options.continuous_usage_stats else None
+                    opening = form.opening(piece.index) if len(choice.texts) == 1 else b""
+                    await exchange.event(opening + form.event(piece, choice, so_far))
+            used = replies.total(prompt_tokens, choices, cached)
             if not body.stream:
                 await exchange.reply(200, form.body(choices, used))
                 return
-            wanted = body.stream_options is not None and body.stream_options.include_usage
-            await exchange.event((form.usage_event(used) if wanted else b"") + replies.DONE, last=True)
+            last = form.usage_event(used) if options.include_usage else b""
+            await exchange.event(last + replies.DONE, last=True)
         finally:
             watch.cancel()
             waiting.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await waiting
             await pieces.aclose()
-
-    async def _send_piece(self, form: Any, piece: Piece, choice: replies.Choice, exchange: Exchange) -> None:
-        opening = form.opening(piece.index) if len(choice.texts) == 1 else b""
-        await exchange.event(opening + form.event(piece, choice))
 
     async def _embed(self, data: bytes, exchange: Exchange) -> None:
         body = parse(data, EmbeddingBody)
@@ -211,88 +215,6 @@ class EngineApp:
         vectors = await self._engine.classify(texts(body))
         head = {"id": new_id("classify"), "created": int(time.time()), "model": self._model}
         await exchange.reply(200, replies.classes(vectors, self._engine.classes, head))
-
-
-async def merged(engine: Engine, prompts: list[str], sampling: Sampling) -> AsyncGenerator[Piece, None]:
-    """Yield the pieces of all prompts as they come; choice `i` of prompt `p` has index `p * n + i`."""
-    streams = [cast(AsyncGenerator[Piece, None], engine.generate(prompt, sampling)) for prompt in prompts]
-    if len(streams) == 1:
-        async with contextlib.aclosing(streams[0]) as only:
-            async for piece in only:
-                yield piece
-        return
-    waiting = {asyncio.ensure_future(anext(stream, None)): place for place, stream in enumerate(streams)}
-    try:
-        while waiting:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                place = waiting.pop(task)
-                found = task.result()
-                if found is not None:
-                    waiting[asyncio.ensure_future(anext(streams[place], None))] = place
-                    yield msgspec.structs.replace(found, index=place * sampling.n + found.index)
-    finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        for stream in streams:
-            await stream.aclose()
-
-
-class Exchange:
-    """One request and its response on the ASGI border."""
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive, self._send = receive, send
-        self._started = False
-        self._ended = False
-
-    async def read(self, limit: int) -> bytes:
-        """Return the request body; raise `Problem` where it has more than `limit` bytes."""
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise asyncio.CancelledError
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit:
-                raise Problem(
-                    413, f"the body is larger than {limit} bytes; send less text at once", code="body_too_large"
-                )
-            parts.append(part)
-            if not message.get("more_body"):
-                return b"".join(parts)
-
-    async def gone(self) -> None:
-        """Return when the client has closed the connection."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-    async def reply(self, status: int, body: bytes) -> None:
-        """Send a whole JSON response."""
-        headers = [JSON, (b"content-length", str(len(body)).encode())]
-        self._started = self._ended = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
-
-    async def event(self, data: bytes, *, last: bool = False) -> None:
-        """Send some server-sent events."""
-        if not self._started:
-            self._started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": EVENTS})
-        self._ended = last
-        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
-
-    async def refuse(self, problem: Problem) -> None:
-        """Send an error: as a response, or as the last event of a stream that has begun."""
-        if self._ended:
-            return
-        if self._started:
-            await self.event(b"data: " + problem.body() + b"\n\n", last=True)
-        else:
-            await self.reply(problem.status, problem.body())
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -16,6 +16,7 @@ class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a stream carries besides text."""
 
     include_usage: bool = False
+    continuous_usage_stats: bool = False  # as vLLM: the figures so far with every piece
     include_obfuscation: bool | None = None
 
 

@@ -33,14 +33,21 @@ class Choice:
         self.finish_reason = piece.finish_reason or self.finish_reason
 
 
-def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> dict[str, Any]:
-    """Return the usage object."""
+def total(prompt_tokens: int, choices: Sequence[Choice], cached_tokens: int) -> dict[str, Any]:
+    """Return the usage object of all choices so far."""
+    completion_tokens = sum(choice.tokens for choice in choices)
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
         "prompt_tokens_details": {"cached_tokens": cached_tokens},
     }
+
+
+def _end(finish_reason: str | None, so_far: dict[str, Any] | None) -> bytes:
+    """Return the end of an event, with the usage so far where it was asked for."""
+    usage = b"" if so_far is None else b',"usage":' + encode(so_far)
+    return b',"finish_reason":' + encode(finish_reason) + b"}]" + usage + b"}\n\n"
 
 
 class ChatForm:
@@ -60,13 +67,13 @@ class ChatForm:
         rest = b',"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}\n\n'
         return self._start + str(index).encode() + rest
 
-    def event(self, piece: Piece, choice: Choice) -> bytes:
-        """Return the event of one piece."""
+    def event(self, piece: Piece, choice: Choice, so_far: dict[str, Any] | None = None) -> bytes:
+        """Return the event of one piece, with the usage so far where it is given."""
         delta = b',"delta":{"content":' + encode(piece.text) + b"}" if piece.text else b',"delta":{}'
         logprobs = encode(self._logprobs(piece.logprobs)) if self._wants_logprobs else b"null"
-        end = encode(piece.finish_reason)
+        end = _end(piece.finish_reason, so_far)
         index = str(piece.index).encode()
-        return self._start + index + delta + b',"logprobs":' + logprobs + b',"finish_reason":' + end + b"}]}\n\n"
+        return self._start + index + delta + b',"logprobs":' + logprobs + end
 
     def usage_event(self, used: dict[str, Any]) -> bytes:
         """Return the event that `stream_options.include_usage` asks for."""
@@ -110,13 +117,13 @@ class CompletionForm:
         """Return nothing: a completion begins with its text."""
         return b""
 
-    def event(self, piece: Piece, choice: Choice) -> bytes:
-        """Return the event of one piece."""
+    def event(self, piece: Piece, choice: Choice, so_far: dict[str, Any] | None = None) -> bytes:
+        """Return the event of one piece, with the usage so far where it is given."""
         logprobs = encode(self._logprobs(piece.logprobs, choice)) if self._wants_logprobs else b"null"
-        end = encode(piece.finish_reason)
+        end = _end(piece.finish_reason, so_far)
         index = str(piece.index).encode()
         text = b',"text":' + encode(piece.text)
-        return self._start + index + text + b',"logprobs":' + logprobs + b',"finish_reason":' + end + b"}]}\n\n"
+        return self._start + index + text + b',"logprobs":' + logprobs + end
 
     def usage_event(self, used: dict[str, Any]) -> bytes:
         """Return the event that `stream_options.include_usage` asks for."""
