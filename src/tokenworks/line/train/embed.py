@@ -1,0 +1,234 @@
+"""Adapt the embedding model to the documents, without labels.
+
+Pairs mined from the documents are pulled together against the rest of their batch (multiple negatives ranking,
+Henderson 2017). The result is the base, the adapted weights or their mean, whichever finds most of the pairs of
+documents that training never saw: the model is kept as it was when the documents teach it nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenworks.core.corpus import read_parts
+from tokenworks.core.encoder_folder import Card
+from tokenworks.core.stage import Bench, Outputs, Stage, silent
+from tokenworks.line.train._encoder_loop import encoder_groups, run
+from tokenworks.line.train._encoder_out import write_folder
+from tokenworks.line.train._encoder_torch import (
+    Encoder,
+    batches_by_length,
+    embed_rows,
+    has_bf16,
+    import_torch,
+    load_encoder,
+    pad,
+    prepare,
+)
+from tokenworks.line.train._pairs import Pair, Pairs, mine
+from tokenworks.line.train._tokens import tokenize
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Ids = NDArray[np.int64]
+VERSION = "1"
+BATCH = 32
+PEAK = 3e-5
+SCALE = 20.0  # of the cosine, as sentence-transformers has it
+MAX_TOKENS = 128
+MAX_PASSES = 3.0
+MIN_PAIRS = 200  # fewer teach nothing and cannot be judged
+JUDGED = 500  # held-out pairs, at most
+MIXES = (0.0, 0.5, 1.0)  # share of the adapted weights (weight averaging, Wortsman 2022)
+RESERVE = 0.75  # of the budget for steps; the rest judges
+WARM_STEPS, TIMED_STEPS = 2, 4
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wanted of the embedding model."""
+
+    budget_s: float = 120.0
+    base: str = "minilm"
+    seed: int = 0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What TRAIN will do, to the step."""
+
+    method: str  # contrastive | keep
+    steps: int
+    epochs: float
+    batch: int
+    pairs: int
+    judged: int
+    tokens: int
+    parameters: int
+    bf16: bool
+    rows_per_s: float  # pairs
+    expected_s: float
+    why: str
+
+
+def plan_embed(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
+    """Mine the pairs, measure this machine on them and fix the steps."""
+    import_torch()
+    prepare(bench.threads)
+    base = bench.artifacts.folder(inputs["base"])
+    pairs = mine(read_parts(bench.artifacts.folder(inputs["corpus"])), params.seed)
+    encoder, bf16 = load_encoder(base), has_bf16()
+    enough = min(len(pairs.learn), 10 * len(pairs.judge)) >= MIN_PAIRS
+    rate = _rate(encoder, base, pairs.learn, bf16, params.seed) if enough else 0.0
+    seconds = params.budget_s * RESERVE
+    passes = min(MAX_PASSES, seconds * rate / len(pairs.learn)) if enough else 0.0
+    steps = int(passes * len(pairs.learn) / BATCH)
+    why = f"{passes:.2f} passes over {len(pairs.learn)} pairs fit into {params.budget_s:.0f} s"
+    if not enough:
+        why = f"{len(pairs.learn)} pairs ({len(pairs.judge)} to judge by) are too few; the base is kept as it is"
+    lengths = [
+        len(row) for row in tokenize(base, [pair.positive for pair in pairs.learn[:1000]], max_tokens=MAX_TOKENS)
+    ]
+    plan = Plan(
+        method="contrastive" if steps else "keep",
+        steps=steps,
+        epochs=round(passes, 3),
+        batch=BATCH,
+        pairs=len(pairs.learn),
+        judged=min(JUDGED, len(pairs.judge)),
+        tokens=round(steps * BATCH * 1.3 * float(np.mean(lengths))) if steps else 0,
+        parameters=sum(tensor.numel() for tensor in encoder.weights.values()) if steps else 0,
+        bf16=bf16,
+        rows_per_s=round(rate, 1),
+        expected_s=round(steps * BATCH / rate + params.budget_s * (1 - RESERVE), 1) if steps else 1.0,
+        why=why,
+    )
+    return {"plan": bench.artifacts.put_bytes(msgspec.json.encode(plan))}
+
+
+def train_embed(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
+    """Train as planned; return the model folder and the log."""
+    import_torch()
+    prepare(bench.threads)
+    plan = msgspec.json.decode(bench.artifacts.get_bytes(inputs["plan"]), type=Plan)
+    base = bench.artifacts.folder(inputs["base"])
+    weights: dict[str, Tensor] | None = None
+    found: dict[float, float] = {}
+    losses: list[float] = []
+    if plan.steps:
+        pairs = mine(read_parts(bench.artifacts.folder(inputs["corpus"])), params.seed)
+        weights, found, losses = _adapt(base, pairs, plan, params.seed, bench)
+    share = max(found, key=lambda mix: (found[mix], -mix), default=0.0)
+    description = f"A sentence encoder ({params.base}) " + (
+        f"adapted to {plan.pairs} text pairs mined from the documents" if share else "as it was"
+    )
+    folder = bench.scratch / "model"
+    write_folder(folder, base, Card(kind="embed", base=params.base, description=description), weights=weights)
+    log: dict[str, Any] = {
+        "method": plan.method,
+        "share_adapted": share,
+        "held_out_mrr": {str(mix): round(value, 4) for mix, value in found.items()},
+        "judged": plan.judged,
+        "losses": losses,
+        "notes": [] if share else ["the adapted weights found no more held-out pairs; the base was kept"],
+    }
+    return {"model": bench.artifacts.put_folder(folder), "log": bench.artifacts.put_bytes(msgspec.json.encode(log))}
+
+
+def _adapt(
+    base: Path, pairs: Pairs, plan: Plan, seed: int, bench: Bench
+) -> tuple[dict[str, Tensor] | None, dict[float, float], list[float]]:
+    """Return the best mixture's weights (None: the base's own), each mixture's held-out rank, and the losses."""
+    encoder = load_encoder(base)
+    loss_of = _StepLoss(encoder, base, pairs.learn, plan.bf16, seed)
+    losses = run(
+        encoder_groups(encoder, PEAK), loss_of, plan.steps, bench.scratch / "checkpoint.tensors", bench.progress
+    )
+    encoder.draws = None
+    before, after = load_encoder(base).weights, encoder.weights
+    judge = pairs.judge[: plan.judged]
+    found: dict[float, float] = {}
+    best: dict[str, Tensor] | None = None
+    for mix in MIXES:
+        encoder.weights = {name: before[name].lerp(after[name], mix) for name in before}
+        found[mix] = mean_reciprocal_rank(encoder, base, judge, plan.bf16)
+        if mix and found[mix] > max(value for other, value in found.items() if other != mix):
+            best = encoder.folder_weights()
+    return best, found, losses
+
+
+def mean_reciprocal_rank(encoder: Encoder, base: Path, pairs: Sequence[Pair], bf16: bool) -> float:
+    """Return the mean of 1 / rank of each anchor's own text among all texts; the same document does not compete."""
+    import torch
+
+    anchors = embed_rows(encoder, tokenize(base, [pair.anchor for pair in pairs], max_tokens=MAX_TOKENS), bf16=bf16)
+    texts = embed_rows(encoder, tokenize(base, [pair.positive for pair in pairs], max_tokens=MAX_TOKENS), bf16=bf16)
+    numbers = torch.tensor([pair.document for pair in pairs])
+    rivals = numbers[:, None] != numbers[None]
+    scores = anchors @ texts.T
+    ranks = 1 + ((scores > scores.diagonal()[:, None]) & rivals).sum(1)
+    return float((1.0 / ranks).mean())
+
+
+class _StepLoss:
+    """The loss of step n: its batch and its dropout follow from the seed and n."""
+
+    def __init__(self, encoder: Encoder, base: Path, pairs: Sequence[Pair], bf16: bool, seed: int) -> None:
+        import torch
+
+        self.encoder, self.bf16, self.seed = encoder, bf16, seed
+        self.anchors = tokenize(base, [pair.anchor for pair in pairs], max_tokens=MAX_TOKENS)
+        self.positives = tokenize(base, [pair.positive for pair in pairs], max_tokens=MAX_TOKENS)
+        self.documents = torch.tensor([pair.document for pair in pairs])
+        self.lengths = [len(row) for row in self.positives]
+        self.per_epoch = -(-len(pairs) // BATCH)
+        self.epoch, self.batches = -1, list[Ids]()
+        encoder.draws = torch.Generator()
+
+    def __call__(self, step: int) -> Tensor:
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        epoch, place = divmod(step, self.per_epoch)
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.batches = batches_by_length(self.lengths, BATCH, np.random.default_rng([self.seed, 4, epoch]))
+        chosen = self.batches[place]
+        assert self.encoder.draws is not None
+        self.encoder.draws.manual_seed((self.seed << 32) + step)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            anchors = self.encoder.forward(*pad([self.anchors[at] for at in chosen], 0))
+            positives = self.encoder.forward(*pad([self.positives[at] for at in chosen], 0))
+        numbers = self.documents[torch.from_numpy(chosen)]
+        own = numbers[:, None] == numbers[None]  # passages of one document are no negatives for each other
+        own.fill_diagonal_(False)
+        scores = (SCALE * anchors @ positives.T).masked_fill(own, -1e4)
+        target = torch.arange(len(chosen))
+        return (cross_entropy(scores, target) + cross_entropy(scores.T, target)) / 2
+
+
+def _rate(encoder: Encoder, base: Path, pairs: Sequence[Pair], bf16: bool, seed: int) -> float:
+    """Return pairs per second of real training steps. It spoils the encoder's weights."""
+    import tempfile
+
+    loss_of = _StepLoss(encoder, base, pairs, bf16, seed)
+    began = 0.0
+
+    def timed(step: int) -> Tensor:
+        nonlocal began
+        if step == WARM_STEPS:
+            began = time.perf_counter()
+        return loss_of(step % loss_of.per_epoch)
+
+    with tempfile.TemporaryDirectory() as folder:
+        run(encoder_groups(encoder, PEAK), timed, WARM_STEPS + TIMED_STEPS, Path(folder) / "none", silent)
+    return TIMED_STEPS * BATCH / (time.perf_counter() - began)
+
+
+PLAN = Stage(name="train.embed.plan", version=VERSION, run=plan_embed)
+TRAIN = Stage(name="train.embed", version=VERSION, run=train_embed)
