@@ -56,10 +56,14 @@ def position(document: Document, seed: int) -> float:
 
 def _threshold(corpus: Path, params: SplitParams) -> float:
     """Return the position below which documents are held out; moved from the share where a side would be empty."""
-    positions = [position(document, params.seed) for document in read_parts(corpus)]
-    if len(positions) < 2:
-        raise DataError(f"a corpus of {len(positions)} documents cannot be split; add documents to the sources")
-    positions.sort()
-    if positions[0] >= params.held_out:
-        return positions[1]
-    return positions[-1] if positions[-1] < params.held_out else params.held_out
+    count, least, second, greatest = 0, 1.0, 1.0, 0.0
+    for document in read_parts(corpus):
+        here = position(document, params.seed)
+        least, second = sorted((least, second, here))[:2]
+        greatest = max(greatest, here)
+        count += 1
+    if count < 2:
+        raise DataError(f"a corpus of {count} documents cannot be split; add documents to the sources")
+    if least >= params.held_out:
+        return second
+    return greatest if greatest < params.held_out else params.held_out

@@ -69,7 +69,7 @@ _MARKED = (  # forms as the issuers document them
     _rule("azure-storage-key", "accountkey", r"AccountKey=([A-Za-z0-9+/]{86}==)", 3.0),
     _rule("vault-token", "hvs. hvb.", _B + r"(hv[sb]\.[\w-]{24,})" + _E, 3.0),
     _rule("age-key", "age-secret-key-1", r"(AGE-SECRET-KEY-1[0-9A-Z]{58})"),
-    _rule("jwt", "eyj", _B + r"(eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,})", 3.5),
+    _rule("jwt", "eyj", r"(?<![\w/-])(eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,})", 3.5),
     _rule(
         "password-hash",
         "$1$ $2a$ $2b$ $2y$ $5$ $6$ $apr1$ $y$",
@@ -79,6 +79,7 @@ _MARKED = (  # forms as the issuers document them
     _rule(
         "url-password", "://", r"[a-z][a-z0-9+.-]{1,20}://[^\s:/'\"<>{}$\[]{0,60}:([^\s/'\"<>{}$\[\]*]{3,100})@[\w.\[-]"
     ),
+    _rule("pgpass", ":5432: :*:", r"(?m:^[\w.*-]{1,80}:(?:5432|\*):[\w*-]{1,60}:[\w*-]{1,60}:([^\s:]{4,80})$)"),
     _rule(
         "bearer", "bearer basic", r"(?i:authorization)[\"']?\s*[:=]\s*[\"']?(?i:bearer|basic)\s+([\w.+/=~-]{16,})", 3.2
     ),
@@ -98,10 +99,10 @@ _NAME = re.compile(
 _NAME_BACK = re.compile(r"[\w.-]*\Z")
 _NAME_CHARS = 40
 _TAGGED = re.compile(r"(?i:<(?:pass(?:word|wd)?|secret|token|apikey)(?:\s[^>\n]{0,80})?>)([^<\s]{4,200})<")
-_SPACED = re.compile(
-    r"(?im:^[ \t]*(?:machine[^\n]{1,80}|login[^\n]{1,80}|)\bpassword[ \t]+[\"']?([^\s\"'=:]{4,64})[\"']?[ \t]*$)"
+_SPACED = re.compile(  # .netrc, .esmtprc
+    r"(?im:^[ \t]*(?:(?:machine|login)[ \t][^\n]{1,80}[ \t]password[ \t]+([^\s\"'=:]{4,64})|"
+    r"password[ \t]+[\"']([^\s\"']{4,64})[\"'])[ \t]*$)"
 )
-_PGPASS = re.compile(r"(?m:^[\w.*-]{1,80}:(?:\d{2,5}|\*):[\w*-]{1,60}:[\w*-]{1,60}:([^\s:]{4,80})$)")
 _WORDS = ("pass", "pwd", "secret", "token", "key", "auth", "credential", "salt")
 _PLACEHOLDER = re.compile(
     r"(?i:x{3,}|\*{3,}|\.{3,}|<|\$\{|\{\{|%\(|%s|\$\(|your|example|change|placeholder|redacted|insert|todo|"
@@ -145,17 +146,19 @@ def _assigned(text: str, lowered: str) -> Iterator[Finding]:
         back = _NAME_BACK.search(lowered, max(0, found.start() - _NAME_CHARS), found.start())
         start = back.start() if back else found.start()
         end = found.start("close")
-        if not _NAME.fullmatch(lowered, start, end):
-            continue
+        if text[start - 1 : start] in ("?", "&") or not _NAME.fullmatch(lowered, start, end):
+            continue  # a parameter in a link, or another name
         span = found.span("quoted" if found["quoted"] else "bare")
         # "name": and NAME= are data; name = may be any expression
-        data = bool(found["close"]) or (text[start:end].isupper() and found["sign"] == "=")
+        data = found["sign"] != "," and (bool(found["close"]) or (text[start:end].isupper() and found["sign"] == "="))
+        if not found["quoted"] and (found["sign"] == "," or text[span[1] : span[1] + 1] in ("(", "[")):
+            continue  # the next argument, or a call
         if _plausible(lowered[start:end], text[span[0] : span[1]], data=data, quoted=bool(found["quoted"])):
             yield Finding("secret:assigned", *span)
-    for pattern in (_TAGGED, _SPACED, _PGPASS):
+    for pattern in (_TAGGED, _SPACED):
         for found in pattern.finditer(text):
-            if not _PLACEHOLDER.search(found[1]):
-                yield Finding("secret:assigned", *found.span(1))
+            if not _PLACEHOLDER.search(found[found.lastindex or 0]):
+                yield Finding("secret:assigned", *found.span(found.lastindex or 0))
 
 
 def _plausible(name: str, value: str, *, data: bool, quoted: bool) -> bool:
