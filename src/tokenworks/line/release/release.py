@@ -1,0 +1,138 @@
+"""Which version answers for an alias: one recorded step at a time, the ledger first and the catalog folded from it.
+
+Nothing is ever changed or removed: going back is a step forward in the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from tokenworks.core.clock import Clock, SystemClock
+from tokenworks.core.errors import NotFoundError, RefusedError
+from tokenworks.core.ids import new_id
+from tokenworks.core.model import ModelVersion, Release
+from tokenworks.ledger.entries import ReleaseEntry
+from tokenworks.ledger.writer import Ledger
+from tokenworks.line.release.reconcile import reconcile as reconcile  # at the start of each process
+from tokenworks.store.catalog import Catalog
+
+
+def promote(
+    alias: str,
+    version: ModelVersion,
+    *,
+    reason: str,
+    by: str,
+    catalog: Catalog,
+    ledger: Ledger,
+    evidence: str = "",
+    clock: Clock | None = None,
+) -> Release:
+    """Let `version` answer for `alias` from now on; return the recorded step.
+
+    `evidence` is the digest of the gate's verdict. Where `version` answers already, the step that did it is
+    returned and nothing is written: a turn that was killed after its release may call again.
+    """
+    if not version.owner:
+        raise RefusedError(
+            f'model {version.ref}: no owner, no release; name one in the task file: [task] owner = "mailto:..."'
+        )
+    current = catalog.releases.current(alias)
+    if current is not None and (current.model, current.version) == (version.model, version.version):
+        return current
+    release = Release(
+        id=new_id("release"),
+        alias=alias,
+        model=version.model,
+        version=version.version,
+        action="promote",
+        reason=reason,
+        by=by,
+        at=_after(current, clock),
+        evidence=evidence,
+    )
+    return _record(release, catalog, ledger)
+
+
+def rollback(
+    alias: str, *, reason: str, by: str, catalog: Catalog, ledger: Ledger, clock: Clock | None = None
+) -> Release:
+    """Let the version answer that did before the current one was promoted; called again, the one before that."""
+    past = catalog.releases.history(alias)
+    if not past:
+        raise NotFoundError(f"alias {alias}: nothing was ever released; promote a version first")
+    answered = stack(past)
+    if len(answered) < 2:
+        raise RefusedError(f"alias {alias}: there is no version before {_name(past[-1])}; withdraw it, or promote one")
+    target = answered[-2]
+    if target.version == 0:
+        raise RefusedError(
+            f"alias {alias}: before {_name(past[-1])} it was withdrawn ({target.reason}); withdraw it, or promote one"
+        )
+    release = msgspec.structs.replace(
+        target, id=new_id("release"), action="rollback", reason=reason, by=by, at=_after(past[-1], clock)
+    )
+    return _record(release, catalog, ledger)
+
+
+def withdraw(
+    alias: str, *, reason: str, by: str, catalog: Catalog, ledger: Ledger, clock: Clock | None = None
+) -> Release:
+    """Let nothing answer for `alias` any more; `rollback` brings the last version back."""
+    current = catalog.releases.current(alias)
+    if current is None:
+        raise NotFoundError(f"alias {alias}: nothing was ever released; there is nothing to withdraw")
+    if current.version == 0:
+        return current
+    release = Release(
+        id=new_id("release"),
+        alias=alias,
+        model=current.model,
+        version=0,
+        action="withdraw",
+        reason=reason,
+        by=by,
+        at=_after(current, clock),
+    )
+    return _record(release, catalog, ledger)
+
+
+def history(alias: str, *, catalog: Catalog) -> list[Release]:
+    """Return every step of `alias`, oldest first, each with its reason, its author and its evidence."""
+    return catalog.releases.history(alias)
+
+
+def at(alias: str, time: float, *, catalog: Catalog) -> Release | None:
+    """Return the step that decided what answered for `alias` at `time`, Unix seconds; None: nothing did yet."""
+    return catalog.releases.at(alias, time)
+
+
+def stack(past: Sequence[Release]) -> list[Release]:
+    """Return what answered, each over what it replaced: a roll-back takes the top away."""
+    answered: list[Release] = []
+    for step in past:
+        if step.action == "rollback" and len(answered) > 1:
+            answered.pop()
+        else:
+            answered.append(step)
+    return answered
+
+
+def _record(release: Release, catalog: Catalog, ledger: Ledger) -> Release:
+    """Ask the catalog whether this may be, make it a fact, then let the catalog follow."""
+    catalog.releases.check(release)
+    ledger.append(ReleaseEntry(at=release.at, release=release))
+    catalog.releases.apply(release)
+    return release
+
+
+def _after(before: Release | None, clock: Clock | None) -> float:
+    """Return now, but never earlier than the step before: a clock that was set back must not reorder history."""
+    now = (clock or SystemClock()).now()
+    return now if before is None else max(now, before.at + 1e-6)
+
+
+def _name(release: Release) -> str:
+    return f"{release.model}@{release.version}" if release.version else f"the withdrawal of {release.alias}"
