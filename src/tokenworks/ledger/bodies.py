@@ -1,0 +1,137 @@
+"""Prompts, answers and corrections, beside the log.
+
+A text is with the operating system when `put` returns, so a killed process loses nothing; it is not synced, because it
+is the log that must survive a power cut. Any number of processes may write and read at once, each to a file of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import msgspec
+import zstandard
+
+from tokenworks.core.errors import StoreError
+from tokenworks.core.ids import new_id
+from tokenworks.ledger.shelf import MAX_TEXT_BYTES, SUFFIX, Shelf, record
+
+FILE_BYTES = 64 << 20
+_pair = msgspec.msgpack.Decoder(tuple[bytes, bytes]).decode
+
+
+class Bodies:
+    """Texts by the id of their request or feedback. The last one stored under an id counts."""
+
+    def __init__(self, root: Path, *, file_bytes: int = FILE_BYTES) -> None:
+        self._root, self._file_bytes = root, file_bytes
+        self._shelves: dict[str, Shelf] = {}
+        self._file: int | None = None  # made with the first text: a reader leaves no file behind
+        self._path = root
+        self._size = 0
+        self._lock = threading.Lock()
+        self._compressor = zstandard.ZstdCompressor(level=1)
+        with self._explained():
+            root.mkdir(parents=True, exist_ok=True)
+            self._index_abandoned()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def put(self, request_id: str, prompt: bytes, answer: bytes) -> None:
+        """Keep what was asked and answered. Raises `StoreError`; then nothing of it is kept."""
+        self._append(b"r" + request_id.encode(), msgspec.msgpack.encode((prompt, answer)))
+
+    def get(self, request_id: str) -> tuple[bytes, bytes] | None:
+        """Return prompt and answer, or None where they were not kept."""
+        packed = self._find(b"r" + request_id.encode())
+        return None if packed is None else _pair(packed)
+
+    def put_correction(self, feedback_id: str, text: str) -> None:
+        """Keep what the answer should have been. Raises `StoreError`; then nothing of it is kept."""
+        self._append(b"c" + feedback_id.encode(), text.encode())
+
+    def get_correction(self, feedback_id: str) -> str | None:
+        """Return the correction, or None where there is none."""
+        text = self._find(b"c" + feedback_id.encode())
+        return None if text is None else text.decode()
+
+    def close(self) -> None:
+        """Sync what was written and let go."""
+        with self._lock, self._explained():
+            self._finish()
+
+    def _append(self, key: bytes, text: bytes) -> None:
+        if len(text) > MAX_TEXT_BYTES:
+            raise StoreError(f"a text of {len(text)} bytes; {MAX_TEXT_BYTES} is the most that is kept beside the log")
+        data = record(key, text, self._compressor)
+        with self._lock, self._explained():
+            if self._file is not None and self._size + len(data) > self._file_bytes:
+                self._finish()
+            if self._file is None:
+                self._begin()
+            assert self._file is not None
+            self._write(self._file, data)
+
+    def _write(self, file: int, data: bytes) -> None:
+        try:
+            written = os.write(file, data)
+            if written != len(data):
+                raise OSError(f"only {written} of {len(data)} bytes could be written")
+        except OSError:
+            os.ftruncate(file, self._size)
+            raise
+        self._size += written
+
+    def _begin(self) -> None:
+        self._path = self._root / f"{new_id('b')}{SUFFIX}"
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)  # tells others that it still grows
+        self._size = 0
+
+    def _finish(self) -> None:
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            os.fsync(file)
+            self._shelf(self._path).write_index()
+        finally:
+            os.close(file)
+
+    def _find(self, key: bytes) -> bytes | None:
+        with self._lock, self._explained():
+            for path in sorted(self._root.glob(f"*{SUFFIX}"), reverse=True):  # newest first
+                found = self._shelf(path).find(key)
+                if found is not None:
+                    return found
+        return None
+
+    def _shelf(self, path: Path) -> Shelf:
+        return self._shelves.setdefault(path.name, Shelf(path))
+
+    def _index_abandoned(self) -> None:
+        """Index the files of writers that were killed."""
+        for path in self._root.glob(f"*{SUFFIX}"):
+            shelf = self._shelf(path)
+            if shelf.index_path.exists():
+                continue
+            with path.open("rb") as file, contextlib.suppress(BlockingIOError):  # still growing: not abandoned
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shelf.write_index()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreError(f"bodies {self._root}: {reason}; free some space or mend the permissions there") from error

@@ -1,0 +1,135 @@
+"""One file of texts by key, which only grows, and its index, which can be made again from it. Knows no request.
+
+A text is `crc32 | key bytes | text bytes | form | key | text`, little-endian; the checksum covers all that follows it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from bisect import bisect_left
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+import zstandard
+
+from tokenworks.core.errors import IntegrityError
+from tokenworks.core.files import write_atomic
+
+SUFFIX = ".bodies"
+COMPRESS_FROM = 256  # bytes; shorter texts would only grow
+MAX_TEXT_BYTES = 256 << 20
+_HEAD = struct.Struct("<IHIB")
+_PLAIN, _ZSTD = 0, 1
+_SLOT = 16  # bytes of an index entry: hash of the key, then the offset, both big-endian so that they sort as bytes
+
+
+class Found(NamedTuple):
+    """A text and where the next one begins."""
+
+    key: bytes
+    text: bytes
+    form: int
+    end: int
+
+
+def record(key: bytes, text: bytes, compressor: zstandard.ZstdCompressor) -> bytes:
+    """Return `text` in the form that it has in the file."""
+    form = _PLAIN
+    if len(text) >= COMPRESS_FROM:
+        packed = compressor.compress(text)
+        if len(packed) < len(text):
+            form, text = _ZSTD, packed
+    body = _HEAD.pack(0, len(key), len(text), form)[4:] + key + text
+    return struct.pack("<I", crc32(body)) + body
+
+
+class Shelf:
+    """A file of texts, read by key. Texts that another process adds are found as they come."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._index = b""
+        self._offsets: dict[bytes, int] = {}
+        self._scanned = 0
+
+    def find(self, key: bytes) -> bytes | None:
+        """Return the text last stored under `key`, or None."""
+        try:
+            with self.path.open("rb") as file:
+                offset = self._offset(file.fileno(), key)
+                found = None if offset is None else _read(file.fileno(), offset)
+        except FileNotFoundError:
+            return None
+        if offset is not None and (found is None or found.key != key):
+            raise IntegrityError(f"{self.path}: the text at byte {offset} is damaged; restore the file from a backup")
+        return None if found is None else _unpacked(found)
+
+    def write_index(self) -> None:
+        """Write down where everything is, once the file grows no more."""
+        with self.path.open("rb") as file:
+            self._scan(file.fileno())
+        slots = sorted(_hash(key) + offset.to_bytes(8, "big") for key, offset in self._offsets.items())
+        write_atomic(self.index_path, b"".join(slots))
+        self._offsets.clear()
+
+    @property
+    def index_path(self) -> Path:
+        """Where the index lies, if there is one yet."""
+        return self.path.with_suffix(".index")
+
+    def _offset(self, file: int, key: bytes) -> int | None:
+        if not self._index and self.index_path.exists():
+            self._index, self._offsets = self.index_path.read_bytes(), {}
+        if not self._index:
+            self._scan(file)
+            return self._offsets.get(key)
+        return self._look_up(file, key)
+
+    def _look_up(self, file: int, key: bytes) -> int | None:
+        wanted, slots = _hash(key), len(self._index) // _SLOT
+        at = bisect_left(range(slots), wanted, key=lambda slot: self._index[slot * _SLOT : slot * _SLOT + 8])
+        for slot in range(at, slots):  # several keys may share a hash
+            entry = self._index[slot * _SLOT : (slot + 1) * _SLOT]
+            if entry[:8] != wanted:
+                return None
+            offset = int.from_bytes(entry[8:], "big")
+            found = _read(file, offset)
+            if found is None or found.key == key:
+                return offset
+        return None
+
+    def _scan(self, file: int) -> None:
+        """Learn of the texts that came since the last time; an unfinished one at the end is left for the next time."""
+        while (found := _read(file, self._scanned)) is not None:
+            self._offsets[found.key] = self._scanned
+            self._scanned = found.end
+
+
+def _read(file: int, offset: int) -> Found | None:
+    """Return the text at `offset`, or None where there is none that is whole."""
+    start = os.pread(file, 4096, offset)  # most texts are short: one read
+    if len(start) < _HEAD.size:
+        return None
+    crc, key_bytes, text_bytes, form = _HEAD.unpack_from(start)
+    size = _HEAD.size + key_bytes + text_bytes
+    if text_bytes > MAX_TEXT_BYTES:
+        return None
+    if size > len(start):
+        start += os.pread(file, size - len(start), offset + len(start))
+    if len(start) < size or crc32(start[4:size]) != crc:
+        return None
+    middle = _HEAD.size + key_bytes
+    return Found(start[_HEAD.size : middle], start[middle:size], form, offset + size)
+
+
+def _unpacked(found: Found) -> bytes:
+    if found.form == _PLAIN:
+        return found.text
+    return zstandard.ZstdDecompressor().decompress(found.text, max_output_size=MAX_TEXT_BYTES)
+
+
+def _hash(key: bytes) -> bytes:
+    return blake2b(key, digest_size=8).digest()

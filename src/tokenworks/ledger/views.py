@@ -1,0 +1,123 @@
+"""Sums and searches folded from the log: dropped and made again, they come out the same."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from tokenworks.ledger.entries import AnyEntry, FeedbackEntry, ReleaseEntry, RequestEntry
+from tokenworks.ledger.position import Position
+from tokenworks.ledger.reader import read
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log says about a span of time. Percentiles are nearest-rank, over answered requests."""
+
+    requests: int = 0
+    by_outcome: dict[str, int] = {}
+    by_model: dict[str, int] = {}  # version where one answered, else the model asked for
+    by_tenant: dict[str, int] = {}
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    latency_p50_s: float | None = None
+    latency_p95_s: float | None = None
+    ttft_p50_s: float | None = None
+    ttft_p95_s: float | None = None
+    feedback: int = 0
+    corrections: int = 0
+    releases: int = 0
+    first_at: float | None = None
+    last_at: float | None = None
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True):
+    """Feedback with the request that it is about; None where the log does not have that one."""
+
+    position: Position
+    feedback: FeedbackEntry
+    request: RequestEntry | None
+
+
+def stats(root: Path, since: float | None = None) -> Stats:
+    """Return sums over every entry at or after `since`."""
+    return sum_up(entry for _, entry in read(root) if since is None or entry.at >= since)
+
+
+def sum_up(entries: Iterable[AnyEntry]) -> Stats:
+    """Return sums over `entries`."""
+    requests: list[RequestEntry] = []
+    feedback: list[FeedbackEntry] = []
+    releases = 0
+    first_at, last_at = None, None
+    for entry in entries:
+        first_at = entry.at if first_at is None else min(first_at, entry.at)
+        last_at = entry.at if last_at is None else max(last_at, entry.at)
+        if isinstance(entry, RequestEntry):
+            requests.append(entry)
+        elif isinstance(entry, FeedbackEntry):
+            feedback.append(entry)
+        elif isinstance(entry, ReleaseEntry):
+            releases += 1
+    answered = [entry for entry in requests if entry.outcome == "ok"]
+    latency, ttft = sorted(entry.latency_s for entry in answered), sorted(entry.ttft_s for entry in answered)
+    return Stats(
+        requests=len(requests),
+        by_outcome=_counts(entry.outcome for entry in requests),
+        by_model=_counts(entry.version or entry.model for entry in requests),
+        by_tenant=_counts(entry.tenant for entry in requests),
+        prompt_tokens=sum(entry.prompt_tokens for entry in requests),
+        cached_tokens=sum(entry.cached_tokens for entry in requests),
+        completion_tokens=sum(entry.completion_tokens for entry in requests),
+        latency_p50_s=percentile(latency, 0.5),
+        latency_p95_s=percentile(latency, 0.95),
+        ttft_p50_s=percentile(ttft, 0.5),
+        ttft_p95_s=percentile(ttft, 0.95),
+        feedback=len(feedback),
+        corrections=sum(entry.has_correction for entry in feedback),
+        releases=releases,
+        first_at=first_at,
+        last_at=last_at,
+    )
+
+
+def find_request(root: Path, request_id: str) -> RequestEntry | None:
+    """Return the entry of the request, or None."""
+    for _, entry in read(root):
+        if isinstance(entry, RequestEntry) and entry.request_id == request_id:
+            return entry
+    return None
+
+
+def feedback_since(root: Path, since: float = 0.0) -> list[Feedback]:
+    """Return all feedback given at or after `since`, oldest first, with the requests it is about, however old."""
+    given: list[tuple[Position, FeedbackEntry]] = []
+    requests: dict[str, RequestEntry] = {}
+    wanted: set[str] = set()
+    # Twice through the log: holding every request of its life in memory would not do.
+    for position, entry in read(root):
+        if isinstance(entry, FeedbackEntry) and entry.at >= since:
+            given.append((position, entry))
+            wanted.add(entry.request_id)
+    if wanted:
+        for _, entry in read(root):
+            if isinstance(entry, RequestEntry) and entry.request_id in wanted:
+                requests[entry.request_id] = entry
+    return [
+        Feedback(position=position, feedback=entry, request=requests.get(entry.request_id)) for position, entry in given
+    ]
+
+
+def percentile(ordered: list[float], share: float) -> float | None:
+    """Return the smallest of `ordered` that at least `share` of them do not exceed (nearest rank), None of nothing."""
+    if not ordered:
+        return None
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def _counts(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
