@@ -35,18 +35,19 @@ class Server:
 
     def __init__(self, listening: socket.socket, server: _Embedded, task: asyncio.Task[None]) -> None:
         self._socket = listening
+        self._name: tuple[str, int] = listening.getsockname()[:2]
         self._server = server
         self._task = task
 
     @property
     def port(self) -> int:
         """The port that is listened on, also when 0 was asked for."""
-        return int(self._socket.getsockname()[1])
+        return self._name[1]
 
     @property
     def address(self) -> str:
         """Where it is: `http://127.0.0.1:8765`."""
-        host = self._socket.getsockname()[0]
+        host, _ = self._name
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
         return f"http://{shown}:{self.port}"
 
@@ -93,14 +94,14 @@ async def serve(app: App, host: str, port: int, *, drain_s: float = 10.0) -> Ser
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a bound socket; raise `ConfigError` naming the port, why it cannot be had, and the way out."""
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"{host}:{port}: a port is 0 to 65535; check server.host and server.port")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except (OSError, OverflowError) as error:
-        raise ConfigError(
-            f"server address {host}:{port} cannot be used: {error}; check server.host and server.port"
-        ) from None
+    except OSError as error:
+        raise ConfigError(f"{host}:{port} cannot be used: {error}; check server.host and server.port") from None
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

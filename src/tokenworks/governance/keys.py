@@ -1,6 +1,7 @@
 """API keys: made once, kept as hashes, checked on every request, revoked within a second.
 
-A secret is 256 random bits, of which 48 name the key, so one SHA-256 keeps it: there is nothing to guess (docs/decisions/0073-api-keys.md).
+A secret is 256 random bits, of which 48 name the key: one SHA-256 keeps it, since there is nothing to guess
+(docs/decisions/0073-api-keys.md).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class KeyRows(Protocol):
         """Add or replace a key."""
         ...
 
-    def find(self, digest: str) -> Key | None:
+    def find(self, hash: str) -> Key | None:
         """Return the key with this hash."""
         ...
 
@@ -62,7 +63,7 @@ class KeyRows(Protocol):
         """Return every key, of one tenant if named."""
         ...
 
-    def revoke(self, digest: str, at: float) -> None:
+    def revoke(self, hash: str, *, at: float) -> None:
         """Note that the key opens nothing from `at` on."""
         ...
 
@@ -118,7 +119,7 @@ class Keys:
         if not found:
             raise NotFoundError(f"no key begins with {prefix!r}; `tokenworks key list` shows those that exist")
         for key in found:
-            self._rows.revoke(key.hash, self._clock.now())
+            self._rows.revoke(key.hash, at=self._clock.now())
             self._seen.pop(key.hash, None)
         return found[0]
 

@@ -18,7 +18,7 @@ from tokenworks.gateway.notes import Notes, entry_of, outcome_of
 from tokenworks.gateway.sse import DONE
 from tokenworks.serving.answer import Chunks
 
-GONE = (499, "client_gone")  # the caller hung up; the status is the one that servers customarily log
+GONE = (499, "cancelled")  # the caller hung up, or we had to stop; servers customarily log this status
 log = structlog.get_logger()
 
 

@@ -123,7 +123,10 @@ def refuse_duplicates(body: bytes) -> None:
     The quick look counts the fields that decide something; only where one occurs twice is the body read again.
     """
     if any(body.count(name) > 1 for name in _GOVERNING):
-        depth_one = json.loads(body, object_pairs_hook=_Pairs)
+        try:
+            depth_one = json.loads(body, object_pairs_hook=_Pairs)
+        except (ValueError, RecursionError) as error:
+            raise malformed(error, body) from None
         names = [name for name, _ in depth_one.pairs]
         twice = {name for name in names if names.count(name) > 1}
         if twice:

@@ -42,7 +42,7 @@ class Face:
             await conversation.answer(reply)
         except asyncio.CancelledError:
             if not conversation.gone:
-                raise
+                await conversation.cut_off()
         finally:
             conversation.close()
 

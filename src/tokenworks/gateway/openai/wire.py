@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from tokenworks.gateway.errors import ApiError
+from tokenworks.gateway.errors import ApiError, unavailable
 from tokenworks.gateway.exchange import Exchange, Reply, request_id_from
 
 Scope = MutableMapping[str, Any]
@@ -33,6 +33,7 @@ class Conversation:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, max_body: int) -> None:
         self.gone = False  # whether the caller has hung up
+        self._begun = False  # whether an answer is on its way
         self.headers: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in _WANTED}
         self.request_id = request_id_from(self._text(b"x-request-id"))
         self._receive = receive
@@ -55,6 +56,7 @@ class Conversation:
 
     async def answer(self, reply: Reply) -> None:
         """Send the answer; a stream is closed whatever happens."""
+        self._begun = True
         headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers]
         headers.append((b"x-request-id", self.request_id.encode()))
         if isinstance(reply.body, bytes):
@@ -71,6 +73,14 @@ class Conversation:
             await self._send({"type": "http.response.body", "body": b""})
         finally:
             await reply.body.aclose()
+
+    async def cut_off(self) -> None:
+        """End a conversation that took longer than the server has: say so where nothing has been said yet."""
+        if not self._begun:
+            error = unavailable(
+                "the gateway had to stop before the answer was ready", code="shutting_down", retry_after_s=5
+            )
+            await self.answer(error.reply(self.request_id))
 
     def close(self) -> None:
         """Stop listening for the caller."""

@@ -1,0 +1,61 @@
+"""The order of the layers is policy: it stands here by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply, whole
+from tokenworks.gateway.layers.admit import Admit
+from tokenworks.gateway.layers.authorise import Authorise
+from tokenworks.gateway.layers.classify import classify
+from tokenworks.gateway.layers.identify import Identify
+from tokenworks.gateway.layers.measure import measure
+from tokenworks.gateway.layers.record import Record
+from tokenworks.gateway.layers.route import route
+from tokenworks.gateway.metrics import Metrics
+from tokenworks.gateway.stack import fold, layers, stack
+from tokenworks.serving.answer import EngineAnswer, EngineCall
+
+if TYPE_CHECKING:
+    from .conftest import House
+
+
+def test_a_request_passes_the_layers_in_this_order(house: House) -> None:
+    record, identify = Record(None, Metrics()), Identify(house.keys)  # type: ignore[arg-type]
+    authorise, admit = Authorise(house.releases), Admit(1)
+    order = layers(record=record, identify=identify, authorise=authorise, admit=admit)
+    assert order == [record, identify, classify, authorise, admit, route, measure]
+
+
+def noting(name: str, seen: list[str]) -> Layer:
+    async def layer(exchange: Exchange, proceed: Handle) -> Reply:
+        seen.append(f"{name} in")
+        reply = await proceed(exchange)
+        seen.append(f"{name} out")
+        return reply
+
+    return layer
+
+
+async def test_the_first_layer_is_outermost() -> None:
+    seen: list[str] = []
+
+    async def innermost(exchange: Exchange) -> Reply:
+        seen.append("engine")
+        return Reply(status=200, body=b"{}")
+
+    exchange = Exchange(endpoint="completions", read=whole(b""), request_id="req-12345678")
+    await fold([noting("a", seen), noting("b", seen)], innermost)(exchange)
+    assert seen == ["a in", "b in", "engine", "b out", "a out"]
+
+
+async def test_the_engine_gets_the_call_that_a_layer_made() -> None:
+    async def engine(call: EngineCall) -> EngineAnswer:
+        return EngineAnswer(status=200, body=call.ref.encode())
+
+    async def choosing(exchange: Exchange, proceed: Handle) -> Reply:
+        exchange.call = EngineCall(ref="m@7", path="/v1/completions", body=b"")
+        return await proceed(exchange)
+
+    exchange = Exchange(endpoint="completions", read=whole(b""), request_id="req-12345678")
+    assert (await stack([choosing], engine)(exchange)).body == b"m@7"

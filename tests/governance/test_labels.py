@@ -1,0 +1,36 @@
+"""The label rule, over every combination."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenworks.core.errors import RefusedError
+from tokenworks.core.label import Label
+from tokenworks.governance.labels import answer_label
+
+labels = st.sampled_from(Label)
+
+
+@given(prompt=labels, model=labels, clearance=labels)
+def test_an_answer_is_as_secret_as_all_that_went_into_it_or_is_not_given(
+    prompt: Label, model: Label, clearance: Label
+) -> None:
+    if max(prompt, model) <= clearance:
+        assert answer_label(prompt, model, clearance=clearance, name="route") == max(prompt, model)
+    else:
+        with pytest.raises(RefusedError):
+            answer_label(prompt, model, clearance=clearance, name="route")
+
+
+def test_the_refusal_names_the_model_its_label_and_the_way_out() -> None:
+    with pytest.raises(
+        RefusedError, match="'route' was trained on restricted data and this key is cleared for internal"
+    ):
+        answer_label(Label.PUBLIC, Label.RESTRICTED, clearance=Label.INTERNAL, name="route")
+
+
+def test_a_prompt_above_the_key_is_refused_in_other_words() -> None:
+    with pytest.raises(RefusedError, match=r"prompt is declared confidential .* cleared for public"):
+        answer_label(Label.CONFIDENTIAL, Label.PUBLIC, clearance=Label.PUBLIC, name="route")
