@@ -1,0 +1,1 @@
+"""The parts of pretraining a causal model, from tokenizer to Hugging Face folder."""
