@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 import zlib
 
-_SAMPLE_CHARS = 1 << 15  # of each document: the score is bounded work
+_SAMPLE_CHARS = 1 << 13  # of each document: a score of more hardly differs, and costs more than all detectors
 _STOP_WORDS = frozenset("the be to of and that have with".split())  # noqa: SIM905  # Gopher's eight
-_ALPHA = re.compile(r"[^\W\d_]")
-_HASHES = re.compile(r"[#…]|\.\.\.")
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 def quality(text: str, media_type: str, language: str) -> float:
@@ -29,21 +28,21 @@ def _prose(sample: str, language: str) -> list[bool]:
     count = len(words)
     lines = [line.strip() for line in sample.split("\n") if line.strip()]
     spaced = language not in ("zh", "ja", "th", "km", "lo", "my")  # their words are not set apart by spaces
-    letters = len(_ALPHA.findall(sample))
-    alphabetic = sum(1 for word in words if _ALPHA.search(word))
+    alphabetic = sum(1 for word in words if word.isalpha() or _LETTER.search(word))
+    symbols = sample.count("#") + sample.count("…") + sample.count("...")
     passed = [
         count >= 20 or not spaced,  # Gopher asks for 50; handbook pages and table rows are short
         2.5 <= sum(map(len, words)) / count <= 12 if spaced else True,
         alphabetic >= 0.7 * count,
-        len(_HASHES.findall(sample)) <= 0.1 * count,
+        symbols <= 0.1 * count,
         sum(line[:1] in "-*•·" for line in lines) <= 0.9 * len(lines),
         sum(line.endswith(("...", "…")) for line in lines) <= 0.3 * len(lines),
         len(set(lines)) >= 0.7 * len(lines),
         _compression(sample) >= 0.08,  # repeated n-grams, in one number
-        letters >= 0.5 * len(sample.replace(" ", "")),
+        sum(map(str.isalpha, sample)) >= 0.5 * sum(map(len, words)),
     ]
     if language == "en":
-        passed.append(len(_STOP_WORDS.intersection(word.lower() for word in words)) >= 2)
+        passed.append(len(_STOP_WORDS.intersection(sample.lower().split())) >= 2)
     return passed
 
 
@@ -59,5 +58,5 @@ def _code(sample: str) -> list[bool]:
 
 
 def _compression(sample: str) -> float:
-    data = sample[:8192].encode("utf-8", "replace")
+    data = sample.encode("utf-8", "replace")
     return len(zlib.compress(data, 1)) / len(data) if len(data) >= 512 else 1.0

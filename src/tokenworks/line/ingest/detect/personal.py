@@ -17,8 +17,10 @@ _DIGITS = re.compile(
 _IBAN = re.compile(
     r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,4})?(?![A-Za-z0-9])"
 )
-_QUAD = re.compile(r"(?<![\w.])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w]|\.\d)")
+_QUAD = re.compile(r"\d+\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w]|\.\d)")  # begins with a class: found at memory speed
 _IP6 = re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}(?![\w:])")
+_TWO_GROUPS = re.compile(r":[0-9a-fA-F]{1,4}:[0-9a-fA-F]{1,4}:")  # begins with a letter: a look before the search
+_PART_OF_A_VERSION = re.compile(r"(?i:[\w.]|\bversion[ ]?|\brelease[ ]|[=<>~]=[ ]?)\Z")
 _SSN = re.compile(r"\d{3}([- ])\d{2}\1\d{4}")
 _NON_DIGIT = re.compile(r"\D")
 _NHS_WORDS = re.compile(r"\bNHS\b")
@@ -74,11 +76,10 @@ def _end_of(text: str, characters: int) -> int:
 
 def _addresses(text: str) -> Iterator[Finding]:
     for found in _QUAD.finditer(text):
-        if checksums.ip_address(found[0]) and not text[
-            max(0, found.start() - 8) : found.start()
-        ].rstrip().lower().endswith(("version", "v", "==", ">=", "release")):
+        before = text[max(0, found.start() - 9) : found.start()]
+        if checksums.ip_address(found[0]) and not _PART_OF_A_VERSION.search(before):
             yield Finding("ip-address", *found.span())
-    for found in _IP6.finditer(text) if text.count(":") >= 7 else ():
+    for found in _IP6.finditer(text) if _TWO_GROUPS.search(text) else ():
         yield Finding("ip-address", *found.span())
 
 
