@@ -1,4 +1,4 @@
-"""Pretraining as stages: what is planned is done, a killed run ends in the same bytes, and the folder is a real Llama."""
+"""Pretraining as stages: what is planned is done, a killed run ends in the same bytes, the folder is a real Llama."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ def place(tmp_path) -> Place:
 def test_a_token_budget_is_planned_exactly_and_the_training_follows_it(place):
     outputs = pretrain.PLAN.run(place.inputs, pretrain.Params(budget="6k tokens", context=32), place.bench("p"))
     plan = json.loads(place.artifacts.get_bytes(outputs["plan"]))
-    assert plan["tokens"] <= 6000 and plan["tokens"] == plan["steps"] * plan["batch"] * 32
+    assert plan["tokens"] <= 6000
+    assert plan["tokens"] == plan["steps"] * plan["batch"] * 32
     assert {"method", "why", "parameters", "expected_s"} <= plan.keys()
     assert len(plan["measured"]) >= 2
     made = pretrain.TRAIN.run({**place.inputs, "plan": outputs["plan"]}, pretrain.Params(), place.bench("t"))
@@ -156,10 +157,12 @@ def _logits(shape: Shape, state: dict[str, torch.Tensor], ids: torch.Tensor) -> 
 def test_the_folder_says_honestly_what_it_is_and_holds_nothing_that_unpickles(place):
     folder = place.artifacts.folder(place.train(plan_for(steps=5))["model"])
     about = json.loads((folder / "tokenworks.json").read_bytes())
-    assert about["kind"] == "complete" and about["base"] == "from-scratch"
+    assert about["kind"] == "complete"
+    assert about["base"] == "from-scratch"
     assert "must not be taken for a general assistant" in about["description"]
     assert {path.name for path in folder.iterdir()} == {
-        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "tokenworks.json",
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "tokenworks.json",
     }  # fmt: skip
 
 
@@ -170,19 +173,20 @@ def test_the_same_plan_gives_the_same_bytes(place, dtype):
 
 
 CHILD = """
-import sys
+import functools, sys
 from pathlib import Path
 import msgspec
 from tokenworks.core.stage import Bench
 from tokenworks.line.train import pretrain
 from tokenworks.line.train.causal import loop
 from tokenworks.store.artifacts import open_artifacts
-import functools
 root = Path(sys.argv[1]); inputs = msgspec.json.decode(sys.argv[2])
 loop.train = functools.partial(loop.train, checkpoint_s=0.02)
 def tell(done, total=None, *, unit="", note=""):
     print(done, flush=True) if unit == "steps" else None
-out = pretrain.TRAIN.run(inputs, pretrain.Params(), Bench(open_artifacts(str(root / "artifacts"), cache=root / "cache"), root / "killed", root / "cache", tell, 1))
+artifacts = open_artifacts(str(root / "artifacts"), cache=root / "cache")
+bench = Bench(artifacts, root / "killed", root / "cache", tell, 1)
+out = pretrain.TRAIN.run(inputs, pretrain.Params(), bench)
 print("model", out["model"], flush=True)
 """
 

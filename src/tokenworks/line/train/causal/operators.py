@@ -21,7 +21,8 @@ class Normalise(Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         """Return x / rms(x)."""
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        exact = torch.float32 if x.dtype is torch.bfloat16 else x.dtype
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
         scale = (length.square_().div_(x.shape[-1]).add_(EPSILON)).rsqrt_().to(x.dtype)
         y = x * scale
         ctx.save_for_backward(y, scale)
@@ -120,7 +121,7 @@ class CrossEntropy(Function):  # type: ignore[misc]
             rows, wanted = hidden[start : start + _ROWS], targets[start : start + _ROWS, None]
             chance = torch.softmax(rows @ head.t(), -1)
             picked = chance.gather(1, wanted)
-            total -= picked.double().log_().sum()
+            total -= picked.double().log().sum()
             chance.scatter_(1, wanted, picked - 1).div_(len(hidden))
             torch.mm(chance, head, out=d_hidden[start : start + _ROWS])
             d_head += chance.t() @ rows

@@ -21,7 +21,7 @@ MOST_EPOCHS = (
 )
 BATCH_TOKENS = 4096
 FEWEST_STEPS = 200  # a smaller batch rather than fewer steps
-_BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(s|m|h|flops?|[kmbt]? ?tokens?)\s*", re.IGNORECASE)
+_BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(s|m|h|(?i:flops?|[kmbt]? ?tokens?))\s*")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _LADDER = (  # width, layers
     (64, 2), (128, 3), (192, 4), (256, 4), (320, 5), (384, 6),
