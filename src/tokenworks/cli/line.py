@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from tokenworks.cli.context import Context
+from tokenworks.core.process import die_with
 
 if TYPE_CHECKING:
     from tokenworks.line.events import AnyEvent
@@ -42,14 +43,17 @@ def ingest(
 def train(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Task files.")],
-    events: Annotated[bool, typer.Option(hidden=True, help="Print what happens as JSON lines.")] = False,
+    events_for: Annotated[
+        int | None, typer.Option(hidden=True, help="Process that reads what happens as JSON lines; die with it.")
+    ] = None,
 ) -> None:
     """Run the line for each task: data, model, evaluation, gate, and the release if it won."""
     from tokenworks.core.task import read_task
 
     ours: Context = context.obj
     tasks = [read_task(file) for file in files]
-    if events:
+    if events_for is not None:
+        die_with(events_for)
         with ours.factory() as factory:
             for task in tasks:
                 _print_line(factory.listening(_print_event).make(task))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -115,7 +116,7 @@ async def _line(factory: Factory, plant: Plant, wish: Wish, listen: Listener, st
     tasks: list[Task] = [read_task(file) for file in files]
     for task in tasks:
         await asyncio.to_thread(factory.remember, task)
-    command = ["--home", str(factory.home), "train", "--events", *map(str, files)]
+    command = ["--home", str(factory.home), "train", "--events-for", str(os.getpid()), *map(str, files)]
     async with _process([sys.executable, "-m", "tokenworks.cli.main", *command]) as process:
         watch = asyncio.create_task(_listen(process, plant, listen))
         stopped = asyncio.create_task(stop.wait())

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from tokenworks.core.errors import EngineError, MissingExtraError
+
+# `{% generation %}` marks what the assistant says, so that training can weigh it alone; a prompt reads the same without.
+_MARK = re.compile(r"(\{%-?\s*)(end)?generation(\s*-?%\})")
 
 
 class ChatTemplate:
@@ -23,6 +27,7 @@ class ChatTemplate:
         except ImportError:
             raise MissingExtraError("chat with a model's own template", "generate") from None
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[ext.loopcontrols])
+        source = _MARK.sub(lambda tag: f"{tag[1]}{'endif' if tag[2] else 'if true'}{tag[3]}", source)
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
