@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -79,3 +82,99 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tensors[f"{name}.bias"] = np.zeros(size, np.float32)
     save_file(tensors, folder / "model.safetensors")
     return folder
+
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}\n"
+    "<|{{ message['role'] }}|>{{ message['content'] | trim }}<|end|>\n"
+    "{% endfor %}\n"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+SPECIAL = ["<|endoftext|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
+
+
+@pytest.fixture(scope="session")
+def byte_level_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `tokenizer.json` of 512 byte-level BPE tokens, trained on Python's own help texts."""
+    from pydoc_data.topics import topics
+
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=512, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(list(topics.values())[:20], trainer)
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_llama(byte_level_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a maker of Hugging Face folders with a random decoder of 2 layers; keywords change its config."""
+
+    def make(**changes: Any) -> Path:
+        from safetensors.numpy import save_file
+
+        folder = tmp_path_factory.mktemp("llama")
+        shutil.copy(byte_level_tokenizer, folder / "tokenizer.json")
+        config = {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "vocab_size": 512,
+            "rms_norm_eps": 1e-6,
+            "max_position_embeddings": 256,
+            "rope_theta": 10000.0,
+            "hidden_act": "silu",
+            "tie_word_embeddings": False,
+            "bos_token_id": 0,
+            "eos_token_id": 0,
+        } | changes
+        (folder / "config.json").write_bytes(msgspec.json.encode(config))
+        words = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "chat_template": CHAT_TEMPLATE}
+        words |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        (folder / "tokenizer_config.json").write_bytes(msgspec.json.encode(words))
+        save_file(_llama_weights(config), folder / "model.safetensors", metadata={"format": "pt"})
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(make_llama: Callable[..., Path]) -> Path:
+    """A Hugging Face folder with a random Llama of 2 layers that answers in milliseconds. Never change it."""
+    return make_llama()
+
+
+def _llama_weights(config: dict[str, Any]) -> dict[str, np.ndarray]:
+    hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
+    size = config.get("head_dim") or hidden // heads
+    rows = {"q": heads * size, "k": config["num_key_value_heads"] * size, "v": config["num_key_value_heads"] * size}
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config["vocab_size"], hidden)}
+    norms = {"model.norm.weight": hidden}
+    for layer in range(config["num_hidden_layers"]):
+        at = f"model.layers.{layer}."
+        for name, count in rows.items():
+            shapes[f"{at}self_attn.{name}_proj.weight"] = (count, hidden)
+            if config["model_type"] == "qwen2":
+                shapes[f"{at}self_attn.{name}_proj.bias"] = (count,)
+            if config["model_type"] == "qwen3" and name != "v":
+                norms[f"{at}self_attn.{name}_norm.weight"] = size
+        shapes[f"{at}self_attn.o_proj.weight"] = (hidden, heads * size)
+        shapes[f"{at}mlp.gate_proj.weight"] = shapes[f"{at}mlp.up_proj.weight"] = (inner, hidden)
+        shapes[f"{at}mlp.down_proj.weight"] = (hidden, inner)
+        norms[f"{at}input_layernorm.weight"] = norms[f"{at}post_attention_layernorm.weight"] = hidden
+    if not config["tie_word_embeddings"]:
+        shapes["lm_head.weight"] = (config["vocab_size"], hidden)
+    rng = np.random.default_rng(0)
+    tensors = {name: rng.normal(0, 0.15, shape).astype(np.float32) for name, shape in shapes.items()}
+    return tensors | {name: rng.normal(1, 0.1, count).astype(np.float32) for name, count in norms.items()}
