@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenworks.core.errors import EngineError
-from tokenworks.serving.encoding.batching import PADDING, Batcher, by_length
+from tokenworks.serving.encoding.batching import CALL_TOKENS, PADDING, Batcher, by_length
 
 
 class Echo:
@@ -110,4 +110,4 @@ def test_batches_by_length_cover_all_rows_and_hardly_pad(lengths, max_batch):
     for batch in batches:
         real = sum(lengths[at] for at in batch)
         assert len(batch) <= max_batch
-        assert len(batch) * max(lengths[at] for at in batch) <= PADDING * real + 64
+        assert len(batch) * max(lengths[at] for at in batch) <= PADDING * real + CALL_TOKENS

@@ -19,7 +19,8 @@ Floats = NDArray[np.float32]
 Forward = Callable[[Ints, Ints], Floats]
 ROUND_TOKENS = 4096  # most tokens taken from the queue at once: bounds how long a newcomer waits
 WINDOW_S = 0.002  # most time that a batch waits for those who were in the last one
-PADDING = 1.25  # a batch is split where padding would cost more than this
+PADDING = 1.25  # a batch is split where padding would cost more than this ...
+CALL_TOKENS = 256  # ... and more than another call of the graph: about as much as so many tokens
 
 
 @dataclass(eq=False)
@@ -146,7 +147,7 @@ def by_length(lengths: Sequence[int], max_batch: int) -> list[list[int]]:
     for at in sorted(range(len(lengths)), key=lengths.__getitem__):
         batch = batches[-1] if batches else []
         padded_size = (len(batch) + 1) * lengths[at]
-        if not batches or len(batch) == max_batch or padded_size > PADDING * (real + lengths[at]) + 64:
+        if not batches or len(batch) == max_batch or padded_size > PADDING * (real + lengths[at]) + CALL_TOKENS:
             batches.append([at])
             real = lengths[at]
         else:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
@@ -29,12 +30,19 @@ INLINE_CHARS = 8192  # longer input is tokenized in a thread, so that the event 
 PRECISIONS = ("auto", "f32", "bf16")
 
 
+class _Kind(msgspec.Struct):
+    model_type: str = ""
+
+
 def serves(folder: Path) -> bool:
     """Return whether `folder` holds an encoder that this engine runs; looks at file names and config.json alone."""
     config = folder / "config.json"
     if not (config.is_file() and (folder / WEIGHTS).is_file()):
         return False
-    return b'"model_type": "bert"' in config.read_bytes() or b'"model_type":"bert"' in config.read_bytes()
+    try:
+        return msgspec.json.decode(config.read_bytes(), type=_Kind).model_type == "bert"
+    except msgspec.DecodeError:
+        return False
 
 
 def load(folder: Path, options: Options) -> EncoderEngine:
