@@ -52,10 +52,10 @@ class Metrics:
         key = (entry.endpoint, entry.version, entry.outcome, entry.status)
         series = self._known.get(key) or self._open(key)
         series.requests.inc()
-        if entry.outcome in ("ok", "cancelled") and entry.version:
-            series.prompt.inc(entry.prompt_tokens)
-            series.cached.inc(entry.cached_tokens)
-            series.completion.inc(entry.completion_tokens)
+        series.prompt.inc(entry.prompt_tokens)
+        series.cached.inc(entry.cached_tokens)
+        series.completion.inc(entry.completion_tokens)
+        if entry.outcome == "ok":
             series.latency.observe(entry.latency_s)
             series.ttft.observe(entry.ttft_s)
 

@@ -14,6 +14,7 @@ from tokenworks.gateway.exchange import Exchange
 from tokenworks.ledger.entries import Entry, RequestEntry
 
 REMEMBERED = 65_536
+SMALL_BYTES = 64 << 10  # a write of less costs less than the way to a thread and back
 _NO_ROOM = frozenset({"overloaded", "shutting_down"})  # refused by us, though the status is a 503
 
 
@@ -48,7 +49,10 @@ class Notes:
     async def write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> None:
         """Return once the entry is durable. The bodies of answers that were given are there before it."""
         if self._bodies is not None and entry.outcome == "ok":
-            await asyncio.to_thread(self._bodies.put, entry.request_id, prompt, answer)
+            if len(prompt) + len(answer) > SMALL_BYTES:
+                await asyncio.to_thread(self._bodies.put, entry.request_id, prompt, answer)
+            else:
+                self._bodies.put(entry.request_id, prompt, answer)
         await self._ledger.record(entry)
         self._recent[entry.request_id] = entry
         if len(self._recent) > REMEMBERED:

@@ -72,8 +72,8 @@ class Bodies:
     def _append(self, key: bytes, text: bytes) -> None:
         if len(text) > MAX_TEXT_BYTES:
             raise StoreError(f"a text of {len(text)} bytes; {MAX_TEXT_BYTES} is the most that is kept beside the log")
-        data = record(key, text, self._compressor)
         with self._lock, self._explained():
+            data = record(key, text, self._compressor)  # within the lock: a compressor serves one thread at a time
             if self._file is not None and self._size + len(data) > self._file_bytes:
                 self._finish()
             if self._file is None:

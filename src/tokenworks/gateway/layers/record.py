@@ -16,6 +16,7 @@ from tokenworks.gateway.layers.border import answered
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.notes import Notes, entry_of, outcome_of
 from tokenworks.gateway.sse import DONE
+from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.answer import Chunks
 
 GONE = (499, "cancelled")  # the caller hung up, or we had to stop; servers customarily log this status
@@ -48,8 +49,17 @@ class Record:
     async def end(self, exchange: Exchange, status: int, code: str, answer: bytes) -> None:
         """Write the entry; return when it is durable. It is written even when the caller stops waiting."""
         entry = entry_of(exchange, outcome=outcome_of(status, code), status=status, code=code, answer=answer)
+        await asyncio.shield(self._write(entry, exchange.body, answer))
+
+    async def _write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> None:
+        try:
+            await self.notes.write(entry, prompt, answer)
+        except StoreError:
+            raise
+        except Exception as error:
+            log.exception("entry could not be written", request_id=entry.request_id)
+            raise StoreError(f"entry of {entry.request_id} could not be written: {error}") from error
         self.metrics.count(entry)
-        await asyncio.shield(self.notes.write(entry, exchange.body, answer))
 
     async def abandon(self, exchange: Exchange, answer: bytes) -> None:
         """Write the entry of a request whose caller is gone; nobody is left to hear that it could not be."""
