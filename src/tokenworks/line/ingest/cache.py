@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, chunks INTEGER NOT NULL) WITHOUT ROWID;
@@ -89,10 +90,14 @@ class CacheReader:
     """What a worker asks of the cache: is this done already? Never writes, never creates."""
 
     def __init__(self, path: str) -> None:
-        self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)
+        self._db: sqlite3.Connection | None = None
+        with contextlib.suppress(sqlite3.DatabaseError):
+            self._db = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=60)
 
     def complete(self, key: str) -> bool:
         """Tell whether the result `key` is there; a cache that cannot be read holds nothing."""
-        with contextlib.suppress(sqlite3.OperationalError):
+        if self._db is None:
+            return False
+        with contextlib.suppress(sqlite3.DatabaseError):
             return self._db.execute("SELECT 1 FROM results WHERE key = ?", (key,)).fetchone() is not None
         return False

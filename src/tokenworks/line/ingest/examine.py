@@ -117,6 +117,7 @@ class Examiner:
         licence = raw.licence or header_licence(text)
         language = detect_language(text, media_type)
         score = quality(text, media_type, language)
+        found = Counter(kind for kind, _ in {(each.kind, text[each.start : each.end]) for each in findings})
         if self._secrets == "mask":
             text = detect.mask(text, [finding for finding in findings if finding.kind.startswith("secret:")])
         return Item(
@@ -130,7 +131,7 @@ class Examiner:
             language=language,
             quality=score,
             encoding=raw.encoding,
-            found=dict(sorted(Counter(finding.kind for finding in findings).items())),
+            found=dict(sorted(found.items())),  # different values: a footer's address on every page is one
         )
 
 

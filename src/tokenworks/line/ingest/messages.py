@@ -34,7 +34,7 @@ class Job(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """A worker has started."""
+    """A worker has started, or is still alive."""
 
 
 class Chunk(msgspec.Struct, frozen=True, tag=True):

@@ -25,7 +25,7 @@ from tokenworks.line.ingest.messages import Hello
 from tokenworks.line.ingest.params import Dictionary, IngestParams
 from tokenworks.line.ingest.walk import walk
 
-VERSION = "1"  # of everything that is done to a text after its reader
+VERSION = "2"  # of everything that is done to a text after its reader
 
 
 def fingerprint(params: IngestParams) -> str:

@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -77,7 +77,7 @@ class Worker:
             self.send(Done(job.number, reason="reader-error", detail=f"{type(error).__name__}: {error}"[:500]))
 
     def _read(self, job: Job, file: BinaryIO) -> None:
-        stream, sha256 = _hashed(file, job.size)
+        stream, sha256 = _hashed(file, job.size, lambda: self.send(Ready()))
         key = content_id([sha256, self._examiner.reader_of(job.path), Path(job.path).suffix.lower(), self._config])
         if self._cache.complete(key):
             self.send(Done(job.number, key, cached=True))
@@ -109,14 +109,15 @@ def _open(path: bytes) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def _hashed(file: BinaryIO, size: int) -> tuple[BinaryIO, str]:
-    """Return a seekable stream at its start, and the SHA-256 of what it holds."""
+def _hashed(file: BinaryIO, size: int, beat: Callable[[], None]) -> tuple[BinaryIO, str]:
+    """Return a seekable stream at its start, and the SHA-256 of what it holds; `beat` shows life on the way."""
     if size <= _HOLD_BYTES:
         data = file.read()
         return io.BytesIO(data), hashlib.sha256(data).hexdigest()
     digest = hashlib.sha256()
     while block := file.read(_HOLD_BYTES):
         digest.update(block)
+        beat()
     file.seek(0)
     return file, digest.hexdigest()
 
