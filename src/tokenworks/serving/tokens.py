@@ -125,6 +125,7 @@ class WindowStream:
 
     def _take(self, before: str, now: str) -> str:
         if len(now) <= len(before):
+            self._given = len(self._ids)  # a token without text of its own, such as a leading space
             return ""
         self._start, self._given = self._given, len(self._ids)
         return now[len(before) :]

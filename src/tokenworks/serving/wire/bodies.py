@@ -105,6 +105,8 @@ def parse(data: bytes, kind: type[Body]) -> Body:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise _explain(str(error), kind) from None
+    except RecursionError:
+        raise invalid("the body is nested too deeply; send a plain request object", code="invalid_json") from None
     except msgspec.DecodeError as error:
         raise _explain_syntax(data, str(error)) from None
 
