@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tokenworks.core.ids import sha256_hex
 from tokenworks.core.stage import Stage
 from tokenworks.line.ingest.params import IngestParams, Source
 from tokenworks.line.release.lineage import Node, lineage, render
@@ -42,8 +43,18 @@ def _train(inputs, params, bench):
     return {"model": _blob(bench, "model"), "log": _blob(bench, "log")}
 
 
+def _evaluate(inputs, params, bench):
+    return {"evaluation": _blob(bench, "evaluation")}
+
+
 def _blob(bench, text: str) -> str:
     return bench.artifacts.put_bytes(text.encode())
+
+
+def _base(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "weights").write_bytes(b"x" * 3000)
+    return folder
 
 
 @pytest.fixture
@@ -59,16 +70,18 @@ def trained(shop) -> str:
     corpus = run("curate", _curate, {"documents": read["documents"]})
     parts = run("split", _split, corpus)
     both = {"train": parts["train"], "held_out": parts["held_out"]}
-    base = shop.artifacts.put_bytes(b"x" * 3000)
+    base = shop.artifacts.put_folder(_base(shop.home / "base"))
     plan = run("plan", _plan, {**both, "base": base})
     inputs = {**both, **plan, "base": base}
-    run("train", _train, inputs)
+    made = run("train", _train, inputs)
+    run("evaluate", _evaluate, {"model": made["model"], "held_out": parts["held_out"]})
     return stage_key(Stage("train", "1", _train), inputs, NO_PARAMS)
 
 
 @pytest.fixture
 def tree(shop, trained: str) -> Node:
-    version = msgspec.structs.replace(shop.version(1), stage_key=trained, version=7)
+    judged = sha256_hex(b"evaluation")
+    version = msgspec.structs.replace(shop.version(1), stage_key=trained, version=7, evaluation=judged)
     return lineage(version, catalog=shop.catalog, artifacts=shop.artifacts)
 
 
@@ -91,10 +104,20 @@ def test_a_corpus_says_how_many_documents_it_holds_and_its_label(tree: Node):
 
 def test_a_part_that_is_met_again_is_told_only_once(tree: Node):
     split = [*_find(tree, "held_out: split"), *_find(tree, "train: split")]
-    assert len(split) == 4  # twice for training, twice for its plan
+    assert len(split) == 5  # twice for training, twice for its plan, once for judging
     assert [bool(node.children) for node in split].count(True) == 1
     assert all(node.facts == ("told above",) for node in split if not node.children)
     assert len(_find(tree, "source: handbook")) == 1
+
+
+def test_the_hash_of_a_source_covers_the_path_and_hash_of_each_document(tree: Node):
+    (handbook,) = _find(tree, "source: handbook")
+    assert handbook.digest == sha256_hex(b"".join(b"%d.md\x000\n" % n for n in range(3)))
+
+
+def test_the_evaluation_leads_back_to_what_it_was_measured_on(tree: Node):
+    (judged,) = _find(tree, "evaluation: evaluate")
+    assert [child.name for child in judged.children] == ["held_out: split", "model: train"]
 
 
 def test_what_comes_from_outside_is_a_leaf_with_its_size(tree: Node):
@@ -108,7 +131,8 @@ def test_what_comes_from_outside_is_a_leaf_with_its_size(tree: Node):
 def test_the_text_for_a_terminal_shows_the_same_tree(tree: Node):
     lines = render(tree).splitlines()
     assert lines[0].startswith(f"route@7 {tree.digest[:12]}  (classify, label internal, licence MIT")
-    assert lines[1].startswith("└─ weights: train ")
+    assert lines[1].startswith("├─ weights: train ")
+    assert any(line.startswith("└─ evaluation: evaluate ") for line in lines)
     assert sum("source: " in line for line in lines) == 2
     assert len(lines) == _count(tree)
 
@@ -130,7 +154,7 @@ def test_the_tree_becomes_json_for_machines(tree: Node):
 
 def test_lost_artifacts_do_not_break_the_tree(shop, trained: str, tree: Node):
     for path in Path(shop.home / "artifacts").rglob("*"):
-        if path.is_file() and path.read_bytes() == b"x" * 3000:
+        if path.is_file() and b'{"weights":' in path.read_bytes():
             path.chmod(0o600)
             path.unlink()
     version = msgspec.structs.replace(shop.version(2), stage_key=trained)

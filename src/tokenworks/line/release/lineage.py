@@ -5,8 +5,9 @@ Nothing is written by hand for it: a stage result names what went in, and anothe
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -41,7 +42,9 @@ def lineage(version: ModelVersion, *, catalog: Catalog, artifacts: ArtifactStore
         f"owner {version.owner}",
     )
     tracer = _Tracer(catalog, artifacts)
-    children = (tracer.stage("weights", root),) if root else (_unrecorded(version),)
+    weights = tracer.stage("weights", root) if root else _unrecorded(version)
+    judged = catalog.stages.producers(version.evaluation)[:1] if version.evaluation else []
+    children = (weights, *(tracer.stage("evaluation", each) for each in judged))
     return Node(kind="model", name=version.ref, digest=version.folder, facts=facts, children=children)
 
 
@@ -94,12 +97,16 @@ class _Tracer:
         if makers:
             ours = [each for each in makers if each.task == user.task]
             return self.stage(role, min(ours or makers, key=lambda each: (each.finished_at, each.key)))
-        kind = "base" if role == "base" else "artifact"
-        return Node(kind=kind, name=role, digest=digest, facts=self._size(digest))
+        if role == "base":
+            return Node(kind="base", name=role, digest=digest, facts=self._size(digest, self._folder_bytes))
+        return Node(kind="artifact", name=role, digest=digest, facts=self._size(digest, self._artifacts.size))
 
-    def _size(self, digest: str) -> tuple[str, ...]:
+    def _folder_bytes(self, digest: str) -> int:
+        return sum(size for _, size in self._artifacts.manifest(digest).values())
+
+    def _size(self, digest: str, measure: Callable[[str], int]) -> tuple[str, ...]:
         try:
-            return (_amount(self._artifacts.size(digest)),)
+            return (_amount(measure(digest)),)
         except NotFoundError:
             return ()  # such as the fingerprint of a listing: a hash of something that is not kept
 
@@ -115,20 +122,23 @@ class _Tracer:
         return (f"{manifest.get('documents', '?')} documents", f"label {manifest.get('label', '?')}")
 
     def _sources(self, result: StageResult) -> tuple[Node, ...]:
-        """Return the sources of an ingest, with how many documents each gave."""
+        """Return the sources of an ingest: how many documents each gave, and a hash over their paths and hashes."""
         if "provenance" not in result.outputs:
             return ()
-        counts, licences = Counter[str](), dict[str, Counter[str]]()
+        counts, licences, hashes = Counter[str](), dict[str, Counter[str]](), dict[str, Any]()
         with self._artifacts.open(result.outputs["provenance"]) as file:
             for line in file:
                 row = self._json(line)
                 counts[row["source"]] += 1
+                named = hashes.setdefault(row["source"], hashlib.sha256())
+                named.update(f"{row['path']}\0{row['sha256']}\n".encode())
                 licences.setdefault(row["source"], Counter())[row.get("licence") or "unknown"] += 1
         places = {each["name"]: each["path"] for each in _params(result).get("sources", ())}
         return tuple(
             Node(
                 kind="source",
                 name=f"source: {name}",
+                digest=hashes[name].hexdigest(),
                 facts=(
                     f"{count} documents",
                     "licences " + " ".join(f"{each}:{n}" for each, n in licences[name].most_common(4)),
