@@ -24,7 +24,7 @@ lint: dev ## style, types, and the one-way rule between rooms
 	@$(BIN)/lint-imports
 
 test: dev ## every test, in parallel, with a coverage figure
-	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(TEST_FLAGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(TEST_FLAGS)
 
 bench: dev ## every benchmark beside its peer; results in benchmarks/results/
 	@for file in benchmarks/*.py; do case $$file in */_*) ;; *) echo "== $$file"; $(BIN)/python $$file || exit 1 ;; esac; done

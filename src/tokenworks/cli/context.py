@@ -39,6 +39,7 @@ class Context:
         """Return a factory over the settings; the store and the HTTP stack are loaded only now."""
         from tokenworks.factory import Factory
 
+        log_to_stderr()
         return Factory(self.settings)
 
     def factory_on(self, port: int | None) -> Factory:
@@ -51,6 +52,7 @@ class Context:
         if port is not None:
             server = msgspec.structs.replace(settings.server, port=port)
             settings = msgspec.structs.replace(settings, server=server)
+        log_to_stderr()
         return Factory(settings, role="gateway")
 
     @property
@@ -66,3 +68,10 @@ class Context:
             sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
         else:
             sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def log_to_stderr() -> None:
+    """Keep standard output for results: what the parts log goes to standard error."""
+    import structlog  # not at the top: `--help` has no use for it
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))

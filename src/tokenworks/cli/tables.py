@@ -96,10 +96,16 @@ def _made_lines(made: Made) -> list[str]:
     lines = [
         f"{made.task:<10} {made.version} ({made.kind}, {size})  {made.verdict}, {answers}",
         f"           {made.metric} {made.figure}  beside {beside or 'no baseline'}",
-        f"           latency p50 {made.latency_p50_s * 1e3:.1f} ms, p95 {made.latency_p95_s * 1e3:.1f} ms; "
-        f"first token p50 {made.ttft_p50_s * 1e3:.1f} ms, p95 {made.ttft_p95_s * 1e3:.1f} ms; "
-        f"{made.tokens_per_s:.0f} tokens/s",
+        f"           {_speed(made)}",
         f"           weights {made.weights[:16]}",
     ]
     lines += [f"           because {reason}" for reason in made.because]
     return lines + ([f"           {made.description}"] if made.description else [])
+
+
+def _speed(made: Made) -> str:
+    latency = f"latency p50 {made.latency_p50_s * 1e3:.1f} ms, p95 {made.latency_p95_s * 1e3:.1f} ms"
+    if not made.tokens_per_s:
+        return f"{latency}; {made.answers_per_s:.0f} answers/s"
+    first = f"first token p50 {made.ttft_p50_s * 1e3:.1f} ms, p95 {made.ttft_p95_s * 1e3:.1f} ms"
+    return f"{first}; {latency}; {made.tokens_per_s:.0f} tokens/s"

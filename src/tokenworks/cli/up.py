@@ -102,5 +102,6 @@ def _python(model: str, path: str) -> str:
   for chunk in client.chat.completions.create(model="{model}", messages=asked, stream=True):
       print(chunk.choices[0].delta.content or "", end="", flush=True)"""
     if path == "/classify":
-        return f"""  print(client.post("/classify", body={{"model": "{model}", "input": "parse a date"}}, cast_to=object))"""
+        body = f'{{"model": "{model}", "input": "parse a date from a string"}}'
+        return f"""  print(client.post("/classify", body={body}, cast_to=object)["data"][0]["label"])"""
     return f"""  print(client.embeddings.create(model="{model}", input="hello").data[0].embedding[:4])"""

@@ -46,6 +46,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     ttft_p50_s: float
     ttft_p95_s: float
     tokens_per_s: float
+    answers_per_s: float
     description: str
     notes: tuple[str, ...]
 
@@ -132,6 +133,7 @@ def _made(task: str, catalog: Catalog, artifacts: ArtifactStore) -> Made | None:
         ttft_p50_s=_value(found, "ttft_p50_s"),
         ttft_p95_s=_value(found, "ttft_p95_s"),
         tokens_per_s=_value(found, "tokens_per_s"),
+        answers_per_s=_value(found, "answers_per_s"),
         description=card.get("description", ""),
         notes=found.notes,
     )

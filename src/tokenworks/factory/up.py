@@ -139,8 +139,8 @@ async def _listen(process: asyncio.subprocess.Process, plant: Plant, listen: Lis
     async for line in process.stdout:
         try:
             event = decode(line)
-        except msgspec.ValidationError:
-            continue  # an outcome: it is read back from the catalog
+        except msgspec.DecodeError:
+            continue  # an outcome, which is read back from the catalog
         listen(event)
         if isinstance(event, Finished) and event.stage == "curate":
             plant.new_corpus(event.task)

@@ -12,14 +12,16 @@ from tokenworks.core.task import Task, seconds_of
 from tokenworks.store.catalog import Catalog
 
 # Seconds for a unit of work on two cores (benchmarks/results), used until this machine has done the stage once.
-PRIORS_S = {"ingest": 0.25e-6, "curate": 0.1e-6, "examples": 0.1e-3, "classify": 0.02, "evaluate": 0.01}
+PRIORS_S = {"ingest": 0.25e-6, "curate": 0.1e-6, "split": 0.02e-6, "examples": 0.1e-3, "evaluate": 0.003}
 STAGES = {
-    "classify": ("examples", "classify-plan", "classify", "evaluate"),
-    "complete": ("ingest", "curate", "split", "pretrain-plan", "pretrain", "evaluate"),
-    "embed": ("ingest", "curate", "embed-plan", "embed", "evaluate"),
-    "chat": ("examples", "tune-plan", "tune", "evaluate"),
-    "extract": ("examples", "extract-plan", "extract", "evaluate"),
+    "classify": ("examples", "train.classify.plan", "train.classify", "evaluate"),
+    "complete": ("ingest", "curate", "split", "train.pretrain.plan", "train.pretrain", "evaluate"),
+    "embed": ("ingest", "curate", "train.embed.plan", "train.embed", "evaluate"),
+    "chat": ("examples", "tune.plan", "tune", "evaluate"),
+    "extract": ("examples", "extract.plan", "extract", "evaluate"),
 }
+PLANS_S = 15.0  # a plan measures the machine for some seconds
+JUDGED_S = 45.0  # bits per byte of up to 2 MB, beside an n-gram model of the same text
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +29,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 
     stage: str
     seconds: float
-    basis: str  # 'measured here' | 'estimated' | 'budget'
+    basis: str  # 'measured here' | 'estimated' | 'at most' (the budget)
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,10 +91,14 @@ def _expect(stage: str, task: Task, catalog: Catalog, size: int, rows: int) -> E
     past = [result.seconds for result in catalog.stages.of(task.name) if result.stage == stage]
     if past:
         return Expected(stage=stage, seconds=statistics.median(past), basis="measured here")
+    if stage.endswith(".plan"):
+        return Expected(stage=stage, seconds=PLANS_S, basis="estimated")
     limit = seconds_of(task.model.budget)
-    if stage in ("pretrain", "tune", "extract") and limit is not None:
-        return Expected(stage=stage, seconds=limit, basis="budget")
-    unit = rows if stage in ("examples", "classify", "evaluate") and rows else size
+    if f"{stage}.plan" in STAGES[task.kind] and limit is not None:
+        return Expected(stage=stage, seconds=limit, basis="at most")
+    if stage == "evaluate" and not rows:
+        return Expected(stage=stage, seconds=JUDGED_S, basis="estimated")
+    unit = rows if stage in ("examples", "evaluate") else size
     return Expected(stage=stage, seconds=PRIORS_S.get(stage, 0.0) * unit, basis="estimated")
 
 

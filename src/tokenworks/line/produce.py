@@ -16,8 +16,8 @@ from tokenworks.core.model import ModelVersion, Release
 from tokenworks.core.request import Answerer
 from tokenworks.core.task import Task
 from tokenworks.line.evaluate.gate import decide
-from tokenworks.line.evaluate.report import Evaluation
 from tokenworks.line.evaluate.params import EvaluateParams
+from tokenworks.line.evaluate.report import Evaluation
 from tokenworks.line.evaluate.stage import evaluate_stage
 from tokenworks.line.evaluate.verdict import Verdict
 from tokenworks.line.events import Said
