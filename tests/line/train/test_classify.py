@@ -146,12 +146,12 @@ def test_a_thousand_classes_are_learnt(bench, put_rows, tiny_bert):
 def test_minilm_with_a_head_sorts_bank_questions(bench, put_rows, data_folder):
     folder = data_folder / "instruct-eval" / "banking77"
     inputs = {
-        "train": put_rows(bank(folder / "train.csv")[::8]),
+        "train": put_rows(bank(folder / "train.csv")[::16]),
         "base": bench.artifacts.put_folder(resolve_base("minilm", Path())),
     }
     model, log = learn(bench, inputs, classify.Params(method="head"))
-    assert log["cross_validated"]["accuracy"] > 0.75
-    assert accuracy(bench.artifacts.folder(model), bank(folder / "test.csv")[::20]) > 0.75
+    assert log["cross_validated"]["accuracy"] > 0.7
+    assert accuracy(bench.artifacts.folder(model), bank(folder / "test.csv")[::20]) > 0.7
 
 
 def bank(path: Path) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from tokenworks.core.stage import Bench, Outputs, Stage
 from tokenworks.line.train._checkpoint import load_tensors, save_tensors
 from tokenworks.line.train._classify_full import Loop, Outcome, train_full
 from tokenworks.line.train._encoder_out import write_classifier
-from tokenworks.line.train._encoder_torch import Encoder, embed_rows, has_bf16, import_torch, load_encoder, prepare
+from tokenworks.line.train._encoder_torch import Encoder, embed_rows, has_bf16, load_encoder, prepare
 from tokenworks.line.train._head import Choice, choose, fit_head
 from tokenworks.line.train._labelled import Labelled, read_labelled
 from tokenworks.line.train._tokens import MAX_TOKENS, tokenize
@@ -62,7 +62,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan_classify(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
     """Measure this machine on the task's own rows and fix method and steps."""
-    import_torch()
     prepare(bench.threads)
     data = _read(inputs, bench)
     base = bench.artifacts.folder(inputs["base"])
@@ -77,10 +76,9 @@ def plan_classify(inputs: Mapping[str, str], params: Params, bench: Bench) -> Ou
 
 def train_classify(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
     """Train as planned; return the model folder and the log."""
-    import torch
-
-    import_torch()
     prepare(bench.threads)
+    import torch  # after `prepare`
+
     plan = msgspec.json.decode(bench.artifacts.get_bytes(inputs["plan"]), type=Plan)
     data = _read(inputs, bench)
     base = bench.artifacts.folder(inputs["base"])

@@ -26,7 +26,6 @@ from tokenworks.line.train._encoder_torch import (
     batches_by_length,
     embed_rows,
     has_bf16,
-    import_torch,
     load_encoder,
     pad,
     prepare,
@@ -78,7 +77,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan_embed(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
     """Mine the pairs, measure this machine on them and fix the steps."""
-    import_torch()
     prepare(bench.threads)
     base = bench.artifacts.folder(inputs["base"])
     pairs = mine(read_parts(bench.artifacts.folder(inputs["corpus"])), params.seed)
@@ -113,7 +111,6 @@ def plan_embed(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outpu
 
 def train_embed(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
     """Train as planned; return the model folder and the log."""
-    import_torch()
     prepare(bench.threads)
     plan = msgspec.json.decode(bench.artifacts.get_bytes(inputs["plan"]), type=Plan)
     base = bench.artifacts.folder(inputs["base"])
