@@ -133,7 +133,7 @@ def _next(
     won = [name for name, pair in paired.items() if pair.superior]
     if won:
         reasons = tuple(f"it is better on the {name} items by {_words(paired[name])}" for name in won)
-        return _Contest("promote", checks, (*reasons, f"and not worse than {margin:g} on gold"), paired)
+        return _Contest("promote", checks, (*reasons, f"it is not worse by {margin:g} or more on gold"), paired)
     where, closest = min(paired.items(), key=lambda entry: entry[1].p_better)
     decision, why, more = _short_of(closest, "better", margin, share, power)
     return _Contest(decision, checks, (f"it is not worse, and on the {where} items {why}",), paired, more)
