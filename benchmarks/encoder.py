@@ -51,7 +51,7 @@ SOURCES = (
     tarfile,
 )
 CLASSES = 77
-COUNT = {"short": 240, "long": 64}
+COUNT = {"short": 96, "long": 32}
 CASES = [(work, kind, streams) for kind in COUNT for work in ("embed", "classify") for streams in (1, 16)]
 
 

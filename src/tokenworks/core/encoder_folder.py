@@ -11,7 +11,7 @@ from tokenworks.core.errors import DataError
 WEIGHTS = "model.safetensors"
 HEAD = "head.safetensors"  # weight [classes, dim] and bias [classes] over the unit-length sentence embedding
 CARD = "tokenworks.json"
-PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".msgpack", ".h5", ".npy", ".npz"})
+PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"})
 _FORMAT = "convert it to safetensors with the library that wrote it"
 
 
