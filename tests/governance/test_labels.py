@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tokenworks.core.errors import RefusedError
 from tokenworks.core.label import Label
-from tokenworks.governance.labels import answer_label
+from tokenworks.governance.labels import answer_label, outgoing_label
 
 labels = st.sampled_from(Label)
 
@@ -34,3 +34,20 @@ def test_the_refusal_names_the_model_its_label_and_the_way_out() -> None:
 def test_a_prompt_above_the_key_is_refused_in_other_words() -> None:
     with pytest.raises(RefusedError, match=r"prompt is declared confidential .* cleared for public"):
         answer_label(Label.CONFIDENTIAL, Label.PUBLIC, clearance=Label.PUBLIC, name="route")
+
+
+@given(declared=st.none() | labels, accepts=labels, clearance=labels)
+def test_nothing_goes_where_its_label_may_not_be_seen(declared: Label | None, accepts: Label, clearance: Label) -> None:
+    try:
+        counted = outgoing_label(declared, accepts=accepts, clearance=clearance, name="far")
+    except RefusedError:
+        assert (clearance if declared is None else declared) > accepts
+    else:
+        assert counted <= accepts
+        assert declared is None or counted is declared
+
+
+def test_undeclared_text_counts_as_the_most_it_could_be_when_it_would_leave() -> None:
+    with pytest.raises(RefusedError, match="may see public text at most and this prompt counts as confidential"):
+        outgoing_label(None, accepts=Label.PUBLIC, clearance=Label.CONFIDENTIAL, name="far")
+    assert outgoing_label(None, accepts=Label.RESTRICTED, clearance=Label.CONFIDENTIAL, name="near") is Label.PUBLIC

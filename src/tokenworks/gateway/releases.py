@@ -20,6 +20,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     ref: str  # name@version
     label: str
     kind: str
+    accepts: str = "restricted"  # the highest label of text that may go to it: lower for a server elsewhere
     owner: str = ""
     created_at: float = 0.0
 

@@ -22,3 +22,20 @@ def answer_label(prompt: Label, model: Label, *, clearance: Label, name: str) ->
             f"ask for a key cleared for {prompt}, or declare the label that the text really has"
         )
     return highest([prompt, model])
+
+
+def outgoing_label(declared: Label | None, *, accepts: Label, clearance: Label, name: str) -> Label:
+    """Return the label that a prompt counts as; raise `RefusedError` when the model may not see it.
+
+    Text that nobody has declared counts as public for a model that may see everything. For one that may not, such as
+    a server elsewhere, it counts as the most that the key could have taken it from.
+    """
+    if declared is None and accepts is Label.RESTRICTED:
+        return Label.PUBLIC
+    label = clearance if declared is None else declared
+    if label > accepts:
+        raise RefusedError(
+            f"model {name!r} may see {accepts} text at most and this prompt counts as {label}: "
+            "declare its label with the header x-tokenworks-label, or use a model of this house"
+        )
+    return label

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -110,7 +110,7 @@ async def spawn(command: Sequence[str], *, start_timeout_s: float) -> Child:
             why = f"ended with status {status} before it was ready" if status >= 0 else f"{error}"
         else:
             raise
-        raise EngineError(f"engine process {why}{_last_words(tail)}") from None
+        raise EngineError(f"engine process {why}{last_words(tail)}") from None
     drain = asyncio.create_task(_keep_tail(process.stdout, deque(maxlen=1)))
     return Child(process, ready, tail, [errors, drain])
 
@@ -141,6 +141,7 @@ async def _keep_tail(stream: asyncio.StreamReader, tail: deque[str]) -> None:
         tail.append(rest.decode(errors="replace")[:500])
 
 
-def _last_words(tail: deque[str]) -> str:
-    lines = list(tail)[-12:]
+def last_words(tail: Iterable[str], most: int = 12) -> str:
+    """Return the end of an error message: what the engine said last, on lines of its own."""
+    lines = list(tail)[-most:]
     return "; its last words:\n  " + "\n  ".join(lines) if lines else "; it wrote nothing to standard error"

@@ -15,7 +15,7 @@ import structlog
 
 from tokenworks.core.errors import EngineError
 from tokenworks.serving.address import Address
-from tokenworks.serving.child import Child, spawn
+from tokenworks.serving.child import Child, last_words, spawn
 from tokenworks.serving.upstream import Upstream
 
 State = Literal["starting", "ready", "restarting", "failed", "stopped"]
@@ -158,8 +158,7 @@ class Supervisor:
         self._child = None
         self._disconnect()
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-        words = child.tail.splitlines()[-3:]
-        return f"engine process {child.pid} {how}" + (": " + " | ".join(words) if words else "")
+        return f"engine process {child.pid} {how}{last_words(child.tail.splitlines())}"
 
     async def _watch_health(self, child: Child, upstream: Upstream) -> None:
         """End an engine that no longer answers; `_live` then sees it go."""

@@ -10,7 +10,7 @@ from tokenworks.gateway.errors import forbidden, not_found
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.releases import Releases, Served
 from tokenworks.governance.keys import Principal
-from tokenworks.governance.labels import answer_label
+from tokenworks.governance.labels import answer_label, outgoing_label
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Authorise:
         who, name = exchange.who, exchange.what.model
         require_scope(who, "infer")
         served = await self._find(who, name)
-        assert exchange.label is not None
+        model, accepts = Label.parse(served.label), Label.parse(served.accepts)
         try:
-            model = Label.parse(served.label)
-            exchange.label = answer_label(exchange.label, model, clearance=who.clearance, name=name)
+            prompt = outgoing_label(exchange.label, accepts=accepts, clearance=who.clearance, name=name)
+            exchange.label = answer_label(prompt, model, clearance=who.clearance, name=name)
         except RefusedError as error:
             raise forbidden(str(error), code="clearance_too_low", param="model") from None
         exchange.version = served.ref

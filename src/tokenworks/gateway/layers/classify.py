@@ -10,10 +10,10 @@ from tokenworks.gateway.openai.bodies import parse
 
 
 async def classify(exchange: Exchange, proceed: Handle) -> Reply:
-    """Set body, request and label. Text without a declared label is public as far as anybody has said."""
+    """Set body, request and label; the label stays open where nothing was declared."""
     exchange.body = await exchange.read()
     try:
-        exchange.label = Label.parse(exchange.declared) if exchange.declared else Label.PUBLIC
+        exchange.label = Label.parse(exchange.declared) if exchange.declared else None
     except ConfigError as error:
         raise bad_request(f"header x-tokenworks-label: {error}", param="x-tokenworks-label") from None
     exchange.asked = parse(exchange.endpoint, exchange.body)

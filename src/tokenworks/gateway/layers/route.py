@@ -31,8 +31,13 @@ async def route(exchange: Exchange, proceed: Handle) -> Reply:
         raise unavailable(str(error), code="engine_starting", retry_after_s=error.retry_after_s) from None
     except EngineError as error:
         log.warning("engine failed", request_id=exchange.request_id, version=exchange.version, error=str(error))
-        raise engine_failed(f"{error}; ask again, the engine is restarted by itself") from None
+        raise engine_failed(f"{_for_callers(error)}; ask again, the engine is restarted by itself") from None
     except TokenworksError as error:
         log.warning("engine refused", request_id=exchange.request_id, version=exchange.version, error=str(error))
-        message = f"model version {exchange.version} cannot be served: {error}"
+        message = f"model version {exchange.version} cannot be served: {_for_callers(error)}"
         raise unavailable(message, code="model_unavailable", retry_after_s=30) from None
+
+
+def _for_callers(error: Exception) -> str:
+    """Return the first line of an error: what an engine said last is for the log, not for callers."""
+    return str(error).partition("\n")[0].removesuffix("; its last words:")
