@@ -12,7 +12,7 @@ import structlog
 
 from tokenworks.core.errors import EngineError
 from tokenworks.core.ids import new_id
-from tokenworks.serving.engine import Engine, EngineDied, Sampling
+from tokenworks.serving.engine import Engine, EngineDied, ParameterError, Sampling
 from tokenworks.serving.pieces import merged
 from tokenworks.serving.template import plain_messages
 from tokenworks.serving.wire import replies
@@ -61,6 +61,8 @@ class EngineApp:
             await self._answer(scope, exchange)
         except Problem as problem:
             await exchange.refuse(problem)
+        except ParameterError as error:
+            await exchange.refuse(invalid(str(error), error.param, "invalid_value"))
         except ValueError as error:
             await exchange.refuse(invalid(str(error)))
         except EngineDied as error:

@@ -18,6 +18,14 @@ class EngineDied(EngineError):
     """The engine cannot go on; its process reports itself degraded, ends its answers and exits with an error."""
 
 
+class ParameterError(ValueError):
+    """A sampling parameter holds what this engine cannot take; the caller's error, `param` names it."""
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(f"{param}: {message}")
+        self.param = param
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How to load a model."""
 

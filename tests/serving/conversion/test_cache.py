@@ -25,6 +25,7 @@ FILES = {
     "openvino_detokenizer.xml",
     "openvino_detokenizer.bin",
     "config.json",
+    "probe",
 }
 CONVERT = """
 import sys; from pathlib import Path

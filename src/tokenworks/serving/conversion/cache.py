@@ -14,13 +14,15 @@ from tokenworks.core.errors import EngineError
 from tokenworks.core.files import locked, sync_folder
 from tokenworks.core.ids import canonical_json
 from tokenworks.serving.conversion.llama import LlamaGraph
+from tokenworks.serving.conversion.probe import probe_model
 from tokenworks.serving.conversion.shape import read_shape
 from tokenworks.serving.conversion.vocabulary import vocabulary_model
 from tokenworks.serving.conversion.weights import read_weights
 from tokenworks.serving.folder import ModelFolder
 from tokenworks.serving.tokens import Tokens
 
-VERSION = "1"  # of the graph: a new one leaves old conversions behind
+PROBE = "probe"  # the subfolder of the model that grammars are proven on
+VERSION = "2"  # of the graph: a new one leaves old conversions behind
 
 
 @contextlib.contextmanager
@@ -75,13 +77,18 @@ def convert(folder: ModelFolder, tokens: Tokens, precision: str, target: Path) -
         first = str(error).strip().splitlines()[0]
         raise EngineError(f"{folder.path}: weights and config.json contradict each other ({first})") from error
     ov.save_model(graph, target / "openvino_model.xml", compress_to_fp16=False)
-    ov.save_model(vocabulary_model(tokens.raw_vocabulary()), target / "openvino_detokenizer.xml")
     stop = {"eos_token_id": folder.stop_ids[0]} if folder.stop_ids else {}
-    (target / "config.json").write_bytes(canonical_json({"model_type": "llama", **stop}))
+    facts = canonical_json({"model_type": "llama", **stop})
+    vocabulary = vocabulary_model(tokens.raw_vocabulary())
+    (target / PROBE).mkdir()
+    ov.save_model(probe_model(int(folder.config["vocab_size"])), target / PROBE / "openvino_model.xml")
+    for place in (target, target / PROBE):
+        ov.save_model(vocabulary, place / "openvino_detokenizer.xml")
+        (place / "config.json").write_bytes(facts)
 
 
 def _make_durable(folder: Path) -> None:
-    for file in folder.iterdir():
+    for file in folder.rglob("*"):
         handle = os.open(file, os.O_RDONLY)
         try:
             os.fsync(handle)

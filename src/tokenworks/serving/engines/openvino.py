@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from tokenworks.core.errors import EngineError, MissingExtraError
+from tokenworks.serving.conversion.cache import PROBE, converted
 from tokenworks.serving.conversion.shape import read_shape, reason_against
 from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, TokenLogprob, Vectors
 from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
+from tokenworks.serving.grammar import Grammars
 from tokenworks.serving.template import ChatTemplate
 from tokenworks.serving.tokens import StopFilter, Tokens
 
@@ -43,14 +45,14 @@ def load(folder: Path, options: Options) -> OpenVinoEngine:
         import openvino_genai  # noqa: F401
     except ImportError:
         raise MissingExtraError("generation on the CPU", "generate") from None
-    from tokenworks.serving.conversion.cache import converted
 
     model = open_folder(folder)
     tokens = Tokens(folder)
     precision = choose_precision(options.precision)
     with converted(model, tokens, precision, options.cache) as graph:
         pipeline = _pipeline(graph, model, options, precision)
-    return OpenVinoEngine(model, tokens, pipeline)
+        grammars = Grammars(graph / PROBE)
+    return OpenVinoEngine(model, tokens, pipeline, grammars)
 
 
 def choose_precision(wanted: str) -> str:
@@ -108,11 +110,11 @@ class OpenVinoEngine:
     does: frozenset[str]
     supports = frozenset({"logprobs", "seed", "penalties", "json_schema", "ignore_eos", "n", "stop", "top_k"})
 
-    def __init__(self, model: ModelFolder, tokens: Tokens, pipeline: Any) -> None:
+    def __init__(self, model: ModelFolder, tokens: Tokens, pipeline: Any, grammars: Grammars) -> None:
         self.does = frozenset({"completions", "chat.completions"} if model.chat_template else {"completions"})
         self.context_length = model.context_length
         self.classes: list[str] = []
-        self._model, self._tokens, self._pipeline = model, tokens, pipeline
+        self._model, self._tokens, self._pipeline, self._grammars = model, tokens, pipeline, grammars
         self._template = ChatTemplate(model.chat_template, model.tokenizer_config) if model.chat_template else None
         self._numbers = itertools.count()
         self._running: list[_Answer] = []
@@ -174,6 +176,9 @@ class OpenVinoEngine:
         import openvino as ov  # loaded by `load` already
 
         config = generation_config(sampling, index, self._model.stop_ids)
+        if sampling.json_schema is not None:
+            stop_id = self._model.stop_ids[0] if self._model.stop_ids else -1
+            config.structured_output_config = self._grammars.compile(sampling.json_schema, stop_id)
         prompt = ov.Tensor(np.array([ids], np.int64))
         try:
             handle = self._pipeline.add_request(next(self._numbers), prompt, config)
@@ -291,10 +296,4 @@ def generation_config(sampling: Sampling, index: int, stop_ids: Sequence[int]) -
     config.repetition_penalty = sampling.repetition_penalty
     if sampling.logprobs is not None:
         config.logprobs = 1
-    if sampling.json_schema is not None:
-        from tokenworks.core.ids import canonical_json
-
-        config.structured_output_config = genai.StructuredOutputConfig(
-            json_schema=canonical_json(sampling.json_schema).decode()
-        )
     return config
