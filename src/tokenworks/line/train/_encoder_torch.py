@@ -240,7 +240,7 @@ def prepare(threads: int) -> None:
     try:
         import torch  # heavy: only training needs it
     except ImportError as error:
-        raise MissingExtraError("training an encoder", "train") from error
+        raise MissingExtraError("training a model", "train") from error
     torch.set_num_threads(threads)
     quiet_allocator()
 

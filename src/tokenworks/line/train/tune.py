@@ -12,6 +12,7 @@ from tokenworks.core.errors import DataError, MissingExtraError
 from tokenworks.core.stage import Bench, Outputs, Stage
 from tokenworks.line.train._chat_tokens import Samples, plain_template, tokenize
 from tokenworks.line.train._conversations import Conversation, read_conversations
+from tokenworks.line.train._encoder_torch import prepare
 from tokenworks.line.train._sft import train
 from tokenworks.line.train._sft_out import write_adapter, write_card, write_model, write_template
 from tokenworks.line.train._sft_plan import make_plan, read_plan
@@ -45,6 +46,7 @@ class Lesson(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan_tuning(inputs: Mapping[str, str], params: Params, bench: Bench, lesson: Lesson) -> Outputs:
     """Return {"plan"}: a token budget for `params.budget` on this machine."""
+    prepare(bench.threads)
     base = bench.artifacts.folder(inputs["base"])
     found, _ = _samples(inputs, base, params, bench, lesson)
     plan = make_plan(
@@ -57,6 +59,7 @@ def plan_tuning(inputs: Mapping[str, str], params: Params, bench: Bench, lesson:
 
 def tune(inputs: Mapping[str, str], params: Params, bench: Bench, lesson: Lesson) -> Outputs:
     """Return {"model": folder, "log": JSON} and, for LoRA, {"adapter": folder in peft's format}."""
+    prepare(bench.threads)
     base = bench.artifacts.folder(inputs["base"])
     plan = read_plan(bench.artifacts.get_bytes(inputs["plan"]))
     found, template = _samples(inputs, base, params, bench, lesson)
