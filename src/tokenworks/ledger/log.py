@@ -38,23 +38,27 @@ class Log:
 
     def append(self, payloads: Sequence[bytes]) -> int:
         """Make the first some of `payloads` durable, as many as one sync may take; return how many, at least one."""
-        batch, number = bytearray(), self._tree.size
-        limit = min(segment.MAX_BATCH_BYTES, self._capacity - self._offset)
-        count = 0
-        for payload in payloads:
-            if len(batch) + segment.FRAME.size + len(payload) > limit:
-                break
-            batch += segment.frame(payload, number + count, number)
-            count += 1
-        if not count:
+        fitting = self._fitting(payloads)
+        if not fitting:
             self._rotate()
-            return self.append(payloads)
+            fitting = self._fitting(payloads)
+        number = self._tree.size
+        batch = b"".join(segment.frames(fitting, number, number))
         self._write(batch)
         self._offset += len(batch)
-        self._tree.extend([leaf_hash(payload) for payload in payloads[:count]])
-        return count
+        self._tree.extend([leaf_hash(payload) for payload in fitting])
+        return len(fitting)
 
-    def _write(self, batch: bytearray) -> None:
+    def _fitting(self, payloads: Sequence[bytes]) -> Sequence[bytes]:
+        """Return as many of the first payloads as this segment and one batch can take."""
+        room = min(segment.MAX_BATCH_BYTES, self._capacity - self._offset)
+        for count, payload in enumerate(payloads):
+            room -= segment.FRAME.size + len(payload)
+            if room < 0:
+                return payloads[:count]
+        return payloads
+
+    def _write(self, batch: bytes) -> None:
         try:
             written = os.pwrite(self._file, batch, self._offset)
             if written != len(batch):

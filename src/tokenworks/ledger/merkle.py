@@ -33,34 +33,18 @@ class Frontier:
         self.size = size
         self.hashes = list(hashes)
 
-    def append(self, leaf: bytes) -> None:
-        """Add one leaf hash."""
-        hashes, size = self.hashes, self.size
-        while size & 1:
-            leaf = sha256(NODE + hashes.pop() + leaf).digest()
-            size >>= 1
-        hashes.append(leaf)
-        self.size += 1
-
     def extend(self, leaves: Sequence[bytes]) -> None:
-        """Add leaf hashes; the same as appending each, and twice as fast for many."""
-        start = 0
-        while self.size & 255 and start < len(leaves):  # up to a boundary where whole subtrees can be made at once
-            self.append(leaves[start])
-            start += 1
-        while len(leaves) - start >= 256:
-            self._append_subtree(_perfect(leaves[start : start + 256]), 256)
-            start += 256
-        for leaf in leaves[start:]:
-            self.append(leaf)
-
-    def _append_subtree(self, root: bytes, leaves: int) -> None:
-        carry = self.size // leaves
-        while carry & 1:
-            root = sha256(NODE + self.hashes.pop() + root).digest()
-            carry >>= 1
-        self.hashes.append(root)
-        self.size += leaves
+        """Add leaf hashes, level by level: one node hash for each on average."""
+        level, start, left_over = list(leaves), self.size, list[bytes]()
+        while level:
+            if start & 1:  # the last subtree of this size has waited for its right sibling
+                level.insert(0, self.hashes.pop())
+            if len(level) & 1:
+                left_over.append(level.pop())
+            level = [sha256(NODE + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=True)]
+            start >>= 1
+        self.hashes.extend(reversed(left_over))
+        self.size += len(leaves)
 
     def root(self) -> bytes:
         """Return the tree's root hash."""
@@ -70,13 +54,6 @@ class Frontier:
         for left in reversed(self.hashes[:-1]):
             root = node_hash(left, root)
         return root
-
-
-def _perfect(level: Sequence[bytes]) -> bytes:
-    """Return the root over a power of two of hashes."""
-    while len(level) > 1:
-        level = [sha256(NODE + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=True)]
-    return level[0]
 
 
 def root_of(leaves: Iterable[bytes]) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 from zlib import crc32
@@ -106,8 +106,16 @@ def read_header(path: Path, data: bytes) -> Header:
 
 def frame(payload: bytes, number: int, batch: int) -> bytes:
     """Return `payload` as a frame."""
-    body = _BODY.pack(len(payload), number & _MASK, batch & _MASK, 0) + payload
-    return _CRC.pack(crc32(body)) + body
+    return b"".join(frames([payload], number, batch))
+
+
+def frames(payloads: Sequence[bytes], number: int, batch: int) -> list[bytes]:
+    """Return the parts of the frames of `payloads`, the first being entry `number`, to be joined."""
+    parts: list[bytes] = []
+    for place, payload in enumerate(payloads, number):
+        body = _BODY.pack(len(payload), place & _MASK, batch & _MASK, 0) + payload
+        parts += (_CRC.pack(crc32(body)), body)
+    return parts
 
 
 def scan(data: memoryview, offset: int, number: int) -> Spans:

@@ -39,7 +39,8 @@ class Ledger:
         self._clock: Clock = clock or SystemClock()
         self._writer = writer
         self._log = _open_log(root / writer, self._clock, segment_bytes)
-        self._state = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._state = threading.Condition(self._lock)
         self._pending: list[_Waiting] = []
         self._in_hand: list[_Waiting] = []
         self._idle = self._closed = self._head_due = False
@@ -91,7 +92,7 @@ class Ledger:
     def _enqueue(self, waiting: _Waiting) -> None:
         if (size := len(waiting.payload)) > self._max_entry:
             raise StoreError(f"an entry of {size} bytes where {self._max_entry} fit: texts go beside the log")
-        with self._state:
+        with self._lock:
             if self._closed:
                 raise StoreError(f"ledger {self._log.folder} is closed; open it again to write")
             self._pending.append(waiting)
