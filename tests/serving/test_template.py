@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tokenworks.core.errors import EngineError
 from tokenworks.serving.folder import open_folder
 from tokenworks.serving.template import ChatTemplate, plain_messages
+from tokenworks.serving.tokens import Tokens
 
 TALK = [{"role": "system", "content": " be brief "}, {"role": "user", "content": "Grüße {{ 7 * 7 }}"}]
 
@@ -50,3 +52,21 @@ def test_content_parts_are_joined_and_other_parts_refused() -> None:
     assert plain_messages([{"role": "assistant", "content": None}]) == [{"role": "assistant", "content": ""}]
     with pytest.raises(ValueError, match=r"messages\[0\].*image_url"):
         plain_messages([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}])
+
+
+def test_a_chat_prompt_gets_no_second_beginning(tiny_llama: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, processors
+
+    folder = shutil.copytree(tiny_llama, tmp_path / "model")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    beginning = [("<|endoftext|>", 0)]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<|endoftext|> $A", special_tokens=beginning)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    model, tokens = open_folder(folder), Tokens(folder)
+    reference = transformers.AutoTokenizer.from_pretrained(str(folder))
+    prompt = ChatTemplate(model.chat_template, model.tokenizer_config).render(TALK)
+    wanted = reference.apply_chat_template(TALK, add_generation_prompt=True, tokenize=True, return_dict=True)
+    assert tokens.encode(prompt) == wanted["input_ids"]
+    assert tokens.encode("plain") == reference("plain")["input_ids"]
+    assert tokens.encode("plain")[0] == 0

@@ -145,7 +145,8 @@ class EngineApp:
     def _count(self, prompt: str, field: str) -> int:
         """Return the prompt's tokens; raise `Problem` where they leave no room for an answer."""
         limit = self._engine.context_length
-        head = prompt[: limit * MOST_CHARACTERS_PER_TOKEN + 1]  # 10 MB are not tokenised to be refused
+        most = limit * MOST_CHARACTERS_PER_TOKEN
+        head = prompt if len(prompt) <= most else prompt[:most]  # 10 MB are not tokenised to be refused
         count = self._engine.count_tokens(head)
         if count >= limit or len(head) < len(prompt):
             more = "more than " if len(head) < len(prompt) else ""

@@ -18,6 +18,12 @@ class EngineDied(EngineError):
     """The engine cannot go on; its process reports itself degraded, ends its answers and exits with an error."""
 
 
+class ChatPrompt(str):
+    """A prompt that a chat template has made: it carries its special tokens already, so none are added around it."""
+
+    __slots__ = ()
+
+
 class ParameterError(ValueError):
     """A sampling parameter holds what this engine cannot take; the caller's error, `param` names it."""
 

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from tokenworks.core.errors import EngineError, MissingExtraError
+from tokenworks.serving.engine import ChatPrompt
 
-# `{% generation %}` marks what the assistant says, so that training can weigh it alone; a prompt reads the same without.
+# `{% generation %}` marks what the assistant says, for training; a prompt reads the same without it.
 _MARK = re.compile(r"(\{%-?\s*)(end)?generation(\s*-?%\})")
 
 
@@ -42,10 +43,10 @@ class ChatTemplate:
             name: _content(value) for name, value in tokenizer_config.items() if name.endswith("_token") and value
         }
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    def render(self, messages: Sequence[Mapping[str, Any]]) -> ChatPrompt:
         """Return the prompt up to where the model should answer. Raises `ValueError` where the template refuses."""
         try:
-            return str(self._template.render(messages=messages, add_generation_prompt=True, **self._words))
+            return ChatPrompt(self._template.render(messages=messages, add_generation_prompt=True, **self._words))
         except self._error as error:
             raise ValueError(f"the model's chat template refuses these messages: {error}") from error
 

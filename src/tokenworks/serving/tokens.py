@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tokenworks.core.errors import EngineError
+from tokenworks.serving.engine import ChatPrompt
 
 REPLACEMENT = "\ufffd"
 LONGEST_CHARACTER = 4  # bytes of UTF-8, and so the most tokens that one character can be spread over
@@ -48,13 +49,12 @@ class Tokens:
         """Return how many tokens the vocabulary has, added ones included."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
-    def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """Return the ids of `text`; `special` adds the tokens that the model wants around a plain prompt."""
-        if special and self._last[0] == text and self._last[1]:
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text` with the special tokens that the model wants; a `ChatPrompt` has its own."""
+        if self._last[0] is text:
             return self._last[1]  # counted a moment ago
-        ids = list(self._tokenizer.encode(text, add_special_tokens=special).ids)
-        if special:
-            self._last = (text, ids)
+        ids = list(self._tokenizer.encode(text, add_special_tokens=not isinstance(text, ChatPrompt)).ids)
+        self._last = (text, ids)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
