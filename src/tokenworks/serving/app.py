@@ -171,37 +171,31 @@ class EngineApp:
         prompt_tokens = sum(count for _, count in prompts)
         options = body.stream_options or StreamOptions()
         cached = 0
-        watch = asyncio.create_task(exchange.gone())
-        pieces = merged(self._engine, [text for text, _ in prompts], sampling)
-        waiting = asyncio.ensure_future(anext(pieces, None))
+        watch = asyncio.create_task(_cancel_when_gone(exchange, asyncio.current_task()))
         try:
-            while True:
-                await asyncio.wait({waiting, watch}, return_when=asyncio.FIRST_COMPLETED)
-                if watch.done():
-                    return
-                piece = waiting.result()
-                if piece is None:
-                    break
-                waiting = asyncio.ensure_future(anext(pieces, None))
-                choice = choices[piece.index]
-                choice.add(piece)
-                cached += piece.cached_tokens
-                if body.stream:
-                    so_far = replies.total(prompt_tokens, choices, cached) if options.continuous_usage_stats else None
-                    opening = form.opening(piece.index) if len(choice.texts) == 1 else b""
-                    await exchange.event(opening + form.event(piece, choice, so_far))
+            async with contextlib.aclosing(merged(self._engine, [text for text, _ in prompts], sampling)) as pieces:
+                async for piece in pieces:
+                    choice = choices[piece.index]
+                    choice.add(piece)
+                    cached += piece.cached_tokens
+                    if body.stream:
+                        so_far = None
+                        if options.continuous_usage_stats:
+                            so_far = replies.total(prompt_tokens, choices, cached)
+                        opening = form.opening(piece.index) if len(choice.texts) == 1 else b""
+                        await exchange.event(opening + form.event(piece, choice, so_far))
+            watch.cancel()  # the end of the response looks like a client that went
             used = replies.total(prompt_tokens, choices, cached)
             if not body.stream:
                 await exchange.reply(200, form.body(choices, used))
                 return
             last = form.usage_event(used) if options.include_usage else b""
             await exchange.event(last + replies.DONE, last=True)
+        except asyncio.CancelledError:
+            if not watch.done() or watch.cancelled():
+                raise
         finally:
             watch.cancel()
-            waiting.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await waiting
-            await pieces.aclose()
 
     async def _embed(self, data: bytes, exchange: Exchange) -> None:
         body = parse(data, EmbeddingBody)
@@ -218,6 +212,13 @@ class EngineApp:
         vectors = await self._engine.classify(texts(body))
         head = {"id": new_id("classify"), "created": int(time.time()), "model": self._model}
         await exchange.reply(200, replies.classes(vectors, self._engine.classes, head))
+
+
+async def _cancel_when_gone(exchange: Exchange, answering: asyncio.Task[Any] | None) -> None:
+    """End `answering` when the client has closed the connection."""
+    await exchange.gone()
+    if answering is not None:
+        answering.cancel()
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
