@@ -67,7 +67,9 @@ def read_signature(folder: Path, public_key: PublicKey) -> Signed:
     """Return what `model.sig` of `folder` says; raise `RefusedError` unless `public_key` vouches for it."""
     path = folder / SIGNATURE
     if not path.is_file():
-        raise RefusedError(f"{folder}: not signed ({SIGNATURE} is missing); let this home seal it: tokenworks up --model {folder}")
+        raise RefusedError(
+            f"{folder}: not signed ({SIGNATURE} is missing); let this home seal it: tokenworks up --model {folder}"
+        )
     try:
         bundle = msgspec.json.decode(path.read_bytes())
         envelope = bundle["dsseEnvelope"]
