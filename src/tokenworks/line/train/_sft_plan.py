@@ -17,6 +17,8 @@ from tokenworks.line.train.causal.allocator import kept_memory
 
 SMALL = 60_000_000  # parameters: up to here all are trained, above only adapters
 PROBE_S = 3.0  # of each precision
+PROBE_TOKENS = 1024  # of a batch while measuring: larger ones are no slower
+SMALL_BATCH = 512  # tokens; smaller ones leave the cores waiting
 STEPS_WANTED = 300  # few large steps learn less from few examples than many small ones
 BF16_PAYS = 1.15  # as fast again: below that its rounding is not worth it
 RESERVE = 0.85  # of the time budget: the rest is for loading, writing and a machine in a bad mood
@@ -56,9 +58,14 @@ def make_plan(
     if method == "auto":
         method = "full" if parameters <= SMALL else "lora"
     most = min(batch_tokens, max(256, LOGITS // int(config.vocab_size)))
-    size = int(min(most, max(512, found.tokens * epochs / STEPS_WANTED)))
     rate = learning_rate or _learning_rate(int(config.hidden_size), method)
-    shape = {"learning_rate": rate, "batch_tokens": size, "max_length": max_length, "rank": rank, "seed": seed}
+    shape = {
+        "learning_rate": rate,
+        "batch_tokens": min(most, PROBE_TOKENS),
+        "max_length": max_length,
+        "rank": rank,
+        "seed": seed,
+    }
     speeds = {}
     for precision in ("f32", "bf16"):
         recipe = msgspec.convert({"method": method, "steps": 1, "precision": precision, **shape}, Recipe)
@@ -72,8 +79,10 @@ def make_plan(
     flops = (6 if method == "full" else 4) * parameters  # a frozen weight has no gradient of its own
     buys = {"seconds": speed * RESERVE, "flops": 1 / flops, "tokens": 1.0}
     affordable = wanted.amount * buys[wanted.kind]
+    target = min(affordable, epochs * found.tokens)
+    shape["batch_tokens"] = int(min(most, max(SMALL_BATCH, target / STEPS_WANTED)))
     recipe = msgspec.convert({"method": method, "steps": 1, "precision": precision, **shape}, Recipe)
-    steps, tokens = _steps(found, recipe, min(affordable, epochs * found.tokens))
+    steps, tokens = _steps(found, recipe, target)
     passes = tokens / found.tokens
     return SftPlan(
         method=method, steps=steps, tokens=tokens, parameters=parameters, trainable=trainable,
