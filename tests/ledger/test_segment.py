@@ -115,3 +115,17 @@ def test_a_segment_that_does_not_fit_leaves_nothing(tmp_path: Path, monkeypatch:
     with pytest.raises(OSError, match="No space"):
         segment.create(tmp_path, 0, 10_000)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_is_loaded_with_what_it_holds_and_how_it_ends(tmp_path: Path) -> None:
+    path = segment.create(tmp_path, 0, 8192)
+    content = [[b"one", b"two"], [b"three"]]
+    data, starts, _ = _build(content)
+    path.write_bytes(path.read_bytes()[: segment.HEADER_BYTES] + data[segment.HEADER_BYTES :])
+    whole = segment.load(path)
+    assert (whole.first, len(whole.leaves), whole.stop, whole.ending) == (0, 3, starts[-1], "clean")
+    rest = segment.load(path, starts[1], 1)
+    assert rest.leaves == whole.leaves[1:]
+    data[starts[1] + 18] ^= 1
+    path.write_bytes(path.read_bytes()[: segment.HEADER_BYTES] + data[segment.HEADER_BYTES :])
+    assert (segment.load(path).stop, segment.load(path).ending) == (starts[1], "damaged")

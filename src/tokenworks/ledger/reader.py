@@ -77,23 +77,19 @@ class Cursor:
         return candidates[-1]
 
     def _read(self, path: Path, *, is_last: bool) -> Iterator[tuple[Position, AnyEntry]]:
-        data = path.read_bytes()
-        first = segment.read_header(path, data).first
-        view = memoryview(data)
         if path != self._path:
-            self._path, self._offset, start = path, segment.HEADER_BYTES, first
+            self._path, self._offset, start = path, segment.HEADER_BYTES, int(path.stem)
         else:
             start = self.index
-        found = segment.scan(view, self._offset, start)
+        found = segment.load(path, self._offset, start)
         for number, (begin, end) in enumerate(found.leaves, start):
             if number >= self.index:
-                entry = self._decoded(view[begin + 1 : end], path, number)
+                entry = self._decoded(found.data[begin + 1 : end], path, number)
                 # The place moves first: whoever stops listening here has had the entry.
                 self.index, self._offset = number + 1, end
                 yield Position(self.folder.name, number), entry
         number = start + len(found.leaves)
-        ending = segment.judge(view, found.stop, number)
-        if ending == "damaged" or (ending == "torn" and not is_last):
+        if found.ending == "damaged" or (found.ending == "torn" and not is_last):
             raise IntegrityError(
                 f"{path}: damaged at byte {found.stop}, entry {number}; run 'tokenworks ledger verify', "
                 "then restore the file from a backup"

@@ -47,16 +47,12 @@ def recover(folder: Path, clock: Clock) -> Tail | None:
 
 def _walk(path: Path, offset: int, tree: Frontier, *, is_last: bool) -> int:
     """Add the segment's entries from `offset` on to `tree`; return where they end."""
-    data = path.read_bytes()
-    segment.read_header(path, data)
-    view = memoryview(data)
-    found = segment.scan(view, offset, tree.size)
-    tree.extend(hash_leaves(view, found.leaves))
-    ending = segment.judge(view, found.stop, tree.size)
-    if ending == "damaged" or (ending == "torn" and not is_last):
+    found = segment.load(path, offset, tree.size)
+    tree.extend(hash_leaves(found.data, found.leaves))
+    if found.ending == "damaged" or (found.ending == "torn" and not is_last):
         raise _lost(path.parent, f"{path.name} is damaged at byte {found.stop}, entry {tree.size}")
-    if ending == "torn":
-        _blank(path, found.stop, len(data))
+    if found.ending == "torn":
+        _blank(path, found.stop, len(found.data))
     return found.stop
 
 

@@ -46,6 +46,16 @@ class Spans(NamedTuple):
     stop: int
 
 
+class Contents(NamedTuple):
+    """What a segment file holds from some place on."""
+
+    data: memoryview
+    first: int  # number of the segment's first entry
+    leaves: list[tuple[int, int]]
+    stop: int
+    ending: Ending
+
+
 def segment_name(first: int) -> str:
     """Return the file name of the segment whose first entry is number `first`."""
     return f"{first:016d}.seg"
@@ -102,6 +112,26 @@ def read_header(path: Path, data: bytes) -> Header:
     if len(data) != size:
         raise IntegrityError(f"{path}: {len(data)} bytes long where {size} were made: truncated or extended")
     return Header(first, size)
+
+
+def load(path: Path, offset: int = HEADER_BYTES, number: int | None = None) -> Contents:
+    """Return the file's whole frames from `offset` on, the first being entry `number` (None: the segment's first).
+
+    Raises `IntegrityError` for a damaged header or a file of the wrong length.
+    """
+    data = path.read_bytes()
+    while True:
+        view, first = memoryview(data), read_header(path, data).first
+        start = first if number is None else number
+        found = scan(view, offset, start)
+        ending = judge(view, found.stop, start + len(found.leaves))
+        if ending != "damaged":
+            return Contents(view, first, found.leaves, found.stop, ending)
+        # Beside a running writer one batch may have been missed and the next one seen: damage does not change.
+        again = path.read_bytes()
+        if again == data:
+            return Contents(view, first, found.leaves, found.stop, ending)
+        data = again
 
 
 def frame(payload: bytes, number: int, batch: int) -> bytes:

@@ -82,22 +82,18 @@ class _Check:
 
     def _segment(self, path: Path, number: int, known: list[heads.TreeHead], is_last: bool) -> int:
         """Check one file whose first entry should be `number`; return the number after its last."""
-        data = path.read_bytes()
         try:
-            first = segment.read_header(path, data).first
+            found = segment.load(path)
         except IntegrityError as error:
             self._report(path.name, number, str(error))
             return number
-        if first != number:
-            self._report(path.name, number, f"the entries {number} to {first - 1} before this file are missing")
-        view = memoryview(data)
-        found = segment.scan(view, segment.HEADER_BYTES, first)
+        if found.first != number:
+            self._report(path.name, number, f"the entries {number} to {found.first - 1} before this file are missing")
         self.entries += len(found.leaves)
-        after = first + len(found.leaves)
-        self._follow(path, hash_leaves(view, found.leaves), known)
-        ending = segment.judge(view, found.stop, after)
+        after = found.first + len(found.leaves)
+        self._follow(path, hash_leaves(found.data, found.leaves), known)
         must_be_there = max((head.size for head in known), default=0)
-        if ending == "damaged" or (ending == "torn" and (not is_last or after < must_be_there)):
+        if found.ending == "damaged" or (found.ending == "torn" and (not is_last or after < must_be_there)):
             self._report(path.name, after, "damaged: the checksum does not fit the bytes", found.stop)
         return after
 
