@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tokenworks.core.corpus import read_parts
-from tokenworks.core.errors import DataError, MissingExtraError
+from tokenworks.core.errors import DataError
 from tokenworks.core.files import write_atomic
 from tokenworks.core.ids import canonical_json
 from tokenworks.core.stage import Bench, Outputs, Stage
+from tokenworks.line.train._encoder_torch import prepare
+from tokenworks.line.train.causal.allocator import kept_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,13 +51,13 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _plan(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
-    _need_torch()
+    prepare(bench.threads)
     from tokenworks.line.train.causal.plan import parse_budget  # torch is heavy: only where a model is made
 
     started = time.monotonic()
     budget = parse_budget(params.budget)
     folder = bench.artifacts.folder(inputs["train"])
-    with _quiet_memory(bench.threads):
+    with kept_memory():
         plan = _make_plan(folder, params, budget, bench, started)
     return {"plan": bench.artifacts.put_bytes(canonical_json(plan))}
 
@@ -162,17 +163,18 @@ def _why(taken: Measured, measured: list[Measured], text: _Survey) -> str:
     )
     return (
         f"{taken.parameters / 1e6:.1f} M parameters have the lowest loss expected by the data-constrained law "
-        f"(Muennighoff 2023) of those measured here: {others} nats/token; {text.unique_tokens:,} unique tokens"
+        f"(Muennighoff 2023, own constants) of those measured here: {others} nats/token; "
+        f"{text.unique_tokens:,} unique tokens"
     )
 
 
 def _train(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
-    _need_torch()
+    prepare(bench.threads)
     from tokenworks.line.train.causal.loop import train  # torch is heavy: only where a model is made
     from tokenworks.line.train.causal.plan import Plan
 
     plan = msgspec.json.decode(bench.artifacts.get_bytes(inputs["plan"]), type=Plan)
-    with _quiet_memory(bench.threads):
+    with kept_memory():
         tokenizer, tokens, held_out = _tokens(inputs, plan, bench)
         made = train(plan, tokens, held_out, bench.scratch / "checkpoints", report=bench.progress)
     folder = bench.scratch / "model"
@@ -256,22 +258,6 @@ def _log(plan: Plan, made: Trained) -> bytes:
             "notes": made.notes,
         }
     )
-
-
-def _quiet_memory(threads: int) -> AbstractContextManager[object]:
-    import torch
-
-    from tokenworks.line.train.causal.allocator import kept_memory
-
-    torch.set_num_threads(max(1, threads))
-    return kept_memory() if not torch.cuda.is_available() else nullcontext()
-
-
-def _need_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("pretraining", "train") from None
 
 
 PLAN = Stage("train.pretrain.plan", VERSION, _plan)

@@ -16,7 +16,7 @@ from tokenworks.core.stage import Progress, silent
 
 DocumentBits = tuple[str, float, int]  # (document path, bits, bytes)
 TRAIN_BYTES = 64 << 20  # what the n-gram tables and zstd's window may take from the training text
-ORDERS = (4, 5, 6, 7, 8, 10, 12)  # context and next byte together
+ORDERS = (6, 9, 12)  # context and next byte together
 _SEPARATOR = 256
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
