@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from tokenworks.core.errors import NotFoundError, RefusedError
+from tokenworks.core.errors import NotFoundError, RefusedError, StoreError
 from tokenworks.ledger.entries import ModelEntry, ReleaseEntry
 from tokenworks.ledger.reader import read
 from tokenworks.ledger.writer import Ledger
@@ -233,12 +233,12 @@ def test_a_cursor_is_not_believed_by_a_new_catalog(shop, tmp_path: Path):
         assert reconcile(shop.ledger_root, empty, cursor=cursor) == 1
 
 
-def test_a_full_ledger_leaves_the_catalog_as_it_was(shop):
+def test_a_ledger_that_cannot_write_leaves_the_catalog_as_it_was(shop):
     _promote(shop, shop.version(1))
     version = shop.version(2)
     closed = Ledger(shop.ledger_root, "closed")
     closed.close()
-    with pytest.raises(Exception, match="closed"):
+    with pytest.raises(StoreError, match="closed"):
         _promote(shop, version, ledger=closed)
     assert shop.catalog.releases.current("route").version == 1
 
