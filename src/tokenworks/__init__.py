@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tokenworks.core.version import __version__
+
 if TYPE_CHECKING:
     from tokenworks.factory import Factory
 
-__version__ = "0.1.0"
 __all__ = ["Factory", "__version__"]
 
 

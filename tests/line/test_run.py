@@ -8,7 +8,6 @@ import textwrap
 
 import msgspec
 import pytest
-from tokenworks.store.catalog import open_catalog
 
 from tokenworks.core.errors import DataError, IntegrityError
 from tokenworks.core.stage import Stage
@@ -17,6 +16,7 @@ from tokenworks.ledger.writer import Ledger
 from tokenworks.line.events import Advanced, Failed, Finished, Started
 from tokenworks.line.run import Runner, stage_key
 from tokenworks.store.artifacts import open_artifacts
+from tokenworks.store.catalog import open_catalog
 
 
 class Params(msgspec.Struct, frozen=True):

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from tokenworks import __version__
 from tokenworks.cli.context import Context
 from tokenworks.core.errors import TokenworksError
+from tokenworks.core.version import __version__
 
 app = typer.Typer(
     name="tokenworks",

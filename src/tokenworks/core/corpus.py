@@ -41,7 +41,7 @@ def read_parts(folder: Path) -> Iterator[Document]:
     """Yield the documents of `folder` in order, holding one at a time."""
     for path in sorted(folder.glob("part-*.jsonl.zst")):
         with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
-            for line in io.BufferedReader(stream, 1 << 20):  # type: ignore[arg-type]
+            for line in io.BufferedReader(stream, 1 << 20):
                 yield _decode(line)
 
 

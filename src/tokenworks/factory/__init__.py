@@ -4,43 +4,47 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
-from tokenworks.core.clock import SystemClock
-from tokenworks.core.errors import ConflictError, NotFoundError
+from tokenworks.core.clock import SystemClock as SystemClock
+from tokenworks.core.errors import ConflictError as ConflictError
+from tokenworks.core.errors import NotFoundError
 from tokenworks.core.ids import content_id
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.core.task import Task, TaskData, TaskHead, read_task
 from tokenworks.factory.answering import Answering
+from tokenworks.factory.house import House
 from tokenworks.factory.report import Report, report
 from tokenworks.flywheel.turn import Turn, turn
-from tokenworks.governance.keys import Keys
-from tokenworks.ledger.bodies import Bodies
-from tokenworks.ledger.writer import Ledger
+from tokenworks.governance.keys import Keys as Keys
+from tokenworks.ledger.bodies import Bodies as Bodies
+from tokenworks.ledger.writer import Ledger as Ledger
 from tokenworks.line.curate.report import CurateReport
 from tokenworks.line.evaluate.report import Evaluation
 from tokenworks.line.evaluate.verdict import Verdict
-from tokenworks.line.events import Listener, unheard
+from tokenworks.line.events import Listener as Listener
+from tokenworks.line.events import unheard as unheard
 from tokenworks.line.forecast import Forecast, forecast
 from tokenworks.line.ingest.report import IngestReport
 from tokenworks.line.produce import Judge, Outcome, Producer
 from tokenworks.line.recipes import documents
-from tokenworks.line.release.keys import SigningKey, ensure_signing_key
+from tokenworks.line.release.keys import SigningKey as SigningKey
+from tokenworks.line.release.keys import ensure_signing_key as ensure_signing_key
 from tokenworks.line.release.lineage import Node, lineage, render
-from tokenworks.line.release.release import promote, reconcile, rollback, withdraw
+from tokenworks.line.release.release import promote, rollback, withdraw
+from tokenworks.line.release.release import reconcile as reconcile
 from tokenworks.line.run import Runner
-from tokenworks.settings import Settings, load_settings
-from tokenworks.store.artifacts import ArtifactStore, open_artifacts
-from tokenworks.store.catalog import Catalog, open_catalog
+from tokenworks.settings import Settings as Settings
+from tokenworks.settings import load_settings as load_settings
+from tokenworks.store.artifacts import ArtifactStore as ArtifactStore
+from tokenworks.store.artifacts import open_artifacts as open_artifacts
+from tokenworks.store.catalog import Catalog as Catalog
+from tokenworks.store.catalog import open_catalog as open_catalog
 from tokenworks.store.nouns import CatalogTask
-
-WRITERS = 64  # processes that may write to the ledger of one home at a time, per role
 
 
 class Ingested(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,102 +55,12 @@ class Ingested(msgspec.Struct, frozen=True, kw_only=True):
     curate: CurateReport
 
 
-class Factory:
+class Factory(House):
     """Everything the factory can do, over one home. Use as a context manager.
 
     >>> with Factory(home="~/.tokenworks") as factory:
     ...     outcome = factory.make("route.toml")
     """
-
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        *,
-        home: str | Path | None = None,
-        role: str = "cli",
-        listen: Listener = unheard,
-    ) -> None:
-        self.settings = settings or load_settings(home=Path(home).expanduser() if home else None)
-        self.home = self.settings.home_path
-        self.clock = SystemClock()
-        self.listen = listen
-        self._role = role
-        self._close: list[Callable[[], object]] = []
-
-    def __enter__(self) -> Factory:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of files, processes and connections, the newest first."""
-        while self._close:
-            self._close.pop()()
-
-    def listening(self, listen: Listener) -> Factory:
-        """Tell `listen` what the line does from now on; return this factory."""
-        self.listen = listen
-        return self
-
-    # -- parts, each opened when it is first needed
-
-    @cached_property
-    def catalog(self) -> Catalog:
-        """What exists. Releases that a kill left in the ledger alone are folded in."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        catalog = open_catalog(self.settings.catalog_url)
-        self._close.append(catalog.close)
-        reconcile(self.ledger_root, catalog)
-        return catalog
-
-    @cached_property
-    def artifacts(self) -> ArtifactStore:
-        """Bytes by content hash."""
-        store = self.settings.store
-        return open_artifacts(
-            self.settings.artifacts_url, cache=self.home / "cache" / "artifacts", s3_endpoint=store.s3_endpoint
-        )
-
-    @property
-    def ledger_root(self) -> Path:
-        """Where every writer's log lies."""
-        return self.home / "ledger"
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """This process's own log."""
-        for number in range(WRITERS):
-            try:
-                ledger = Ledger(
-                    self.ledger_root,
-                    f"{self._role}-{number}",
-                    segment_bytes=self.settings.ledger.segment_mb << 20,
-                )
-            except ConflictError:  # another process of ours writes there
-                continue
-            self._close.append(ledger.close)
-            return ledger
-        raise ConflictError(f"{WRITERS} processes write to {self.ledger_root} already; end some of them")
-
-    @cached_property
-    def bodies(self) -> Bodies:
-        """Prompts, answers and corrections, beside the log."""
-        bodies = Bodies(self.home / "bodies")
-        self._close.append(bodies.close)
-        return bodies
-
-    @cached_property
-    def key(self) -> SigningKey:
-        """What models are signed with."""
-        return ensure_signing_key(self.home)
-
-    @cached_property
-    def keys(self) -> Keys:
-        """Who may ask."""
-        return Keys(self.catalog.keys, clock=self.clock)
 
     @cached_property
     def answering(self) -> Answering:

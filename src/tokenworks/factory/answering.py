@@ -6,17 +6,15 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from tokenworks.core.label import Label
 from tokenworks.core.request import Answer, Request
+from tokenworks.factory.house import House
 from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
 from tokenworks.gateway.releases import Served
-
-if TYPE_CHECKING:
-    from tokenworks.factory import Factory
 
 T = TypeVar("T")
 
@@ -24,8 +22,8 @@ T = TypeVar("T")
 class Answering:
     """An event loop in a thread with the same layers as the server's, and candidates beside the released versions."""
 
-    def __init__(self, factory: Factory) -> None:
-        self._factory = factory
+    def __init__(self, house: House) -> None:
+        self._house = house
         self._candidates: dict[str, str] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="answering", daemon=True)
@@ -57,17 +55,17 @@ class Answering:
 
     async def _build(self) -> tuple[RequestPath, str]:
         path = request_path(
-            self._factory,
+            self._house,
             open_model=self._open,
-            releases=_Candidates(self._factory, self._candidates),
+            releases=_Candidates(self._house, self._candidates),
             keep_bodies=False,  # evaluation sets are artifacts already
         )
         return path, path.keys.internal(house_principal("evaluation"))
 
     def _open(self, ref: str) -> Path:
         if ref in self._candidates:
-            return self._factory.artifacts.folder(self._candidates[ref])
-        return open_verified(self._factory)(ref)
+            return self._house.artifacts.folder(self._candidates[ref])
+        return open_verified(self._house)(ref)
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -76,8 +74,8 @@ class Answering:
 class _Candidates:
     """Every version by its exact name; nothing by an alias."""
 
-    def __init__(self, factory: Factory, candidates: dict[str, str]) -> None:
-        self._factory = factory
+    def __init__(self, house: House, candidates: dict[str, str]) -> None:
+        self._house = house
         self._candidates = candidates
 
     async def current(self, alias: str) -> Served | None:
@@ -88,7 +86,7 @@ class _Candidates:
         """Return a candidate, or a registered version."""
         if ref in self._candidates:
             return Served(ref=ref, label=str(Label.RESTRICTED), kind="")
-        known = await asyncio.to_thread(self._factory.catalog.models.find, ref)
+        known = await asyncio.to_thread(self._house.catalog.models.find, ref)
         return Served(ref=known.ref, label=known.label, kind=known.kind)
 
     async def all(self) -> dict[str, Served]:

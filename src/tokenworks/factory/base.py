@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from tokenworks.core.ids import content_id
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion
+from tokenworks.factory.house import House
 from tokenworks.line.facts import parameters_of
 from tokenworks.line.release.bom import ModelFacts
 from tokenworks.line.release.inspect import inspect_folder
@@ -19,22 +19,19 @@ from tokenworks.line.release.release import promote
 from tokenworks.line.train.bases import resolve_base
 from tokenworks.store.nouns import CatalogTask
 
-if TYPE_CHECKING:
-    from tokenworks.factory import Factory
-
 HOUSE = "mailto:operator@localhost"
 
 
-def release_base(factory: Factory, name: str) -> ModelVersion:
+def release_base(house: House, name: str) -> ModelVersion:
     """Release the base encoder `name` as itself, once; return the version that answers."""
-    current = factory.catalog.releases.current(name)
+    current = house.catalog.releases.current(name)
     if current is not None:
-        return factory.catalog.models.get(current.model, current.version)
-    folder = resolve_base(name, factory.home)
-    return _release(factory, folder, name, kind="embed", licence="Apache-2.0", why="the base encoder of this home")
+        return house.catalog.models.get(current.model, current.version)
+    folder = resolve_base(name, house.home)
+    return _release(house, folder, name, kind="embed", licence="Apache-2.0", why="the base encoder of this home")
 
 
-def release_folder(factory: Factory, folder: Path) -> ModelVersion:
+def release_folder(house: House, folder: Path) -> ModelVersion:
     """Release the Hugging Face folder at `folder` under its own name; refuse one that cannot be trusted or served."""
     inspect_folder(folder)
     config = msgspec.json.decode((folder / "config.json").read_bytes())
@@ -44,13 +41,11 @@ def release_folder(factory: Factory, folder: Path) -> ModelVersion:
     ).read_bytes()
     kind = "embed" if encoder else "chat" if template or (folder / "chat_template.jinja").is_file() else "complete"
     name = re.sub(r"[^a-z0-9-]+", "-", folder.resolve().name.lower()).strip("-") or "model"
-    return _release(
-        factory, folder, name, kind=kind, licence="", why=f"brought by the operator from {folder.resolve()}"
-    )
+    return _release(house, folder, name, kind=kind, licence="", why=f"brought by the operator from {folder.resolve()}")
 
 
-def _release(factory: Factory, folder: Path, name: str, *, kind: str, licence: str, why: str) -> ModelVersion:
-    digest = factory.artifacts.put_folder(folder)
+def _release(house: House, folder: Path, name: str, *, kind: str, licence: str, why: str) -> ModelVersion:
+    digest = house.artifacts.put_folder(folder)
     key = content_id({"brought": digest})
     facts = ModelFacts(
         model=name,
@@ -64,8 +59,8 @@ def _release(factory: Factory, folder: Path, name: str, *, kind: str, licence: s
         parameters=parameters_of(folder),
         description=why,
     )
-    sealed = seal(digest, facts, artifacts=factory.artifacts, key=factory.key, scratch=factory.home / "work" / "seal")
-    _own(factory, name, kind)
+    sealed = seal(digest, facts, artifacts=house.artifacts, key=house.key, scratch=house.home / "work" / "seal")
+    _own(house, name, kind)
     version = register(
         ModelVersion(
             model=name,
@@ -79,29 +74,29 @@ def _release(factory: Factory, folder: Path, name: str, *, kind: str, licence: s
             stage_key=key,
             evaluation="",
             parameters=facts.parameters,
-            created_at=factory.clock.now(),
+            created_at=house.clock.now(),
         ),
-        catalog=factory.catalog,
-        ledger=factory.ledger,
+        catalog=house.catalog,
+        ledger=house.ledger,
     )
-    current = factory.catalog.releases.current(name)
+    current = house.catalog.releases.current(name)
     if current is None or current.version != version.version:
         promote(
             name,
             version,
             reason=why,
             by="operator",
-            catalog=factory.catalog,
-            ledger=factory.ledger,
-            clock=factory.clock,
+            catalog=house.catalog,
+            ledger=house.ledger,
+            clock=house.clock,
         )
     return version
 
 
-def _own(factory: Factory, name: str, kind: str) -> None:
+def _own(house: House, name: str, kind: str) -> None:
     """Enter the model as a task with an owner: nothing is released that nobody answers for."""
-    if factory.catalog.tasks.get(name) is None:
-        factory.catalog.tasks.put(
+    if house.catalog.tasks.get(name) is None:
+        house.catalog.tasks.put(
             CatalogTask(
                 name=name,
                 kind=kind,
@@ -110,6 +105,6 @@ def _own(factory: Factory, name: str, kind: str) -> None:
                 label=str(Label.PUBLIC),
                 spec={},
                 digest="",
-                updated_at=factory.clock.now(),
+                updated_at=house.clock.now(),
             )
         )

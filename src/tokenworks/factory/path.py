@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion
+from tokenworks.factory.house import House
 from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.releases import CatalogReleases, Releases
 from tokenworks.gateway.search import Search
@@ -19,9 +19,6 @@ from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
 from tokenworks.serving.supervisor import Policy
 from tokenworks.settings import Settings
-
-if TYPE_CHECKING:
-    from tokenworks.factory import Factory
 
 OpenModel = Callable[[str], Path]
 
@@ -46,46 +43,46 @@ def house_principal(name: str) -> Principal:
     return Principal(key_id=name, tenant="house", scopes=frozenset(SCOPES), clearance=Label.RESTRICTED)
 
 
-def open_verified(factory: Factory) -> OpenModel:
+def open_verified(house: House) -> OpenModel:
     """Return how a model version is opened: a folder whose signature does not verify is not served."""
 
     def open_model(ref: str) -> Path:
-        version: ModelVersion = factory.catalog.models.find(ref)
-        folder = factory.artifacts.folder(version.folder)
-        verify_folder(folder, factory.key.public)
+        version: ModelVersion = house.catalog.models.find(ref)
+        folder = house.artifacts.folder(version.folder)
+        verify_folder(folder, house.key.public)
         return folder
 
     return open_model
 
 
 def request_path(
-    factory: Factory,
+    house: House,
     *,
     open_model: OpenModel,
     releases: Releases | None = None,
     search: Search | None = None,
     keep_bodies: bool,
 ) -> RequestPath:
-    """Return the path over the parts of `factory`; call it on the loop that will serve."""
-    settings = factory.settings
-    current = CatalogReleases(factory.catalog.releases, factory.catalog.models)
+    """Return the path over the parts of `house`; call it on the loop that will serve."""
+    settings = house.settings
+    current = CatalogReleases(house.catalog.releases, house.catalog.models)
     pool = Pool(
         open_model=open_model,
         released=lambda: current.refs,
         engine=settings.engines.generation if settings.engines.generation != "remote" else "auto",
-        options=engine_options(settings, factory.home),
+        options=engine_options(settings, house.home),
         policy=Policy(start_timeout_s=settings.engines.start_timeout_s),
     )
-    keys = Keys(factory.catalog.keys)
+    keys = Keys(house.catalog.keys)
     gateway = build(
         keys=keys,
         releases=releases or current,
         pool=pool,
-        ledger=factory.ledger,
-        bodies=factory.bodies,
+        ledger=house.ledger,
+        bodies=house.bodies,
         keep_bodies=keep_bodies,
-        find_request=lambda request_id: find_request(factory.ledger_root, request_id),
-        known_feedback=lambda: [one.feedback for one in feedback_since(factory.ledger_root)],
+        find_request=lambda request_id: find_request(house.ledger_root, request_id),
+        known_feedback=lambda: [one.feedback for one in feedback_since(house.ledger_root)],
         search=search,
         server=settings.server,
     )

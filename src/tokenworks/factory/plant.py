@@ -8,7 +8,7 @@ import time
 from collections.abc import Coroutine
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ from tokenworks.core.files import write_atomic
 from tokenworks.core.label import Label
 from tokenworks.core.request import Request
 from tokenworks.factory.base import release_base, release_folder
+from tokenworks.factory.house import House
 from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
 from tokenworks.factory.probe import probe
 from tokenworks.gateway.search import Found, SearchCall
@@ -28,9 +29,6 @@ from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.keys import DEFAULT_SCOPES
 from tokenworks.ledger.verify import verify
 from tokenworks.retrieval.index import Index
-
-if TYPE_CHECKING:
-    from tokenworks.factory import Factory
 
 ENCODER = "minilm"  # the released base encoder that search embeds with
 SAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (  # kind, path, body; the first kind that is released is shown
@@ -48,8 +46,8 @@ class Plant:
     url: str
     key: str
 
-    def __init__(self, factory: Factory) -> None:
-        self._factory = factory
+    def __init__(self, house: House) -> None:
+        self._house = house
         self._path: RequestPath
         self._server: Server
         self._index: Index | None = None
@@ -57,20 +55,20 @@ class Plant:
         self._secret = ""
 
     async def __aenter__(self) -> Plant:
-        factory = self._factory
+        house = self._house
         self._path = request_path(
-            factory,
-            open_model=open_verified(factory),
+            house,
+            open_model=open_verified(house),
             search=self._search,
-            keep_bodies=factory.settings.ledger.keep_bodies,
+            keep_bodies=house.settings.ledger.keep_bodies,
         )
-        server = factory.settings.server
+        server = house.settings.server
         self._server = await serve(self._path.gateway.app, server.host, server.port, drain_s=server.drain_s)
         self.url = self._server.address
-        self.key = local_key(factory)
+        self.key = local_key(house)
         self._secret = self._path.keys.internal(house_principal("plant"))
         address = {"url": self.url, "pid": os.getpid(), "since": time.time()}
-        write_atomic(factory.home / "address.json", msgspec.json.encode(address))
+        write_atomic(house.home / "address.json", msgspec.json.encode(address))
         self._begin(self._open_base())
         return self
 
@@ -85,7 +83,7 @@ class Plant:
         await self._path.close()
         if self._index is not None:
             self._index.close()
-        (self._factory.home / "address.json").unlink(missing_ok=True)
+        (self._house.home / "address.json").unlink(missing_ok=True)
 
     # -- what `up` tells it
 
@@ -103,26 +101,26 @@ class Plant:
 
     async def serve_folder(self, folder: Path) -> None:
         """Seal, register and release the Hugging Face folder at `folder` under its own name."""
-        await asyncio.to_thread(release_folder, self._factory, folder)
+        await asyncio.to_thread(release_folder, self._house, folder)
         self.new_release()
 
     async def try_out(self, tasks: list[str]) -> list[str]:
         """Ask each task's release one request over HTTP and verify the ledger; return what does not hold."""
         broken = []
         for task in tasks:
-            current = self._factory.catalog.releases.current(task)
+            current = self._house.catalog.releases.current(task)
             if current is None or current.version == 0:
                 broken.append(f"task {task}: nothing was released; see: tokenworks report")
                 continue
-            version = self._factory.catalog.models.get(current.model, current.version)
-            broken += await asyncio.to_thread(probe, self.url, self.key, task, version.kind, self._factory.ledger_root)
-        checked = await asyncio.to_thread(verify, self._factory.ledger_root)
+            version = self._house.catalog.models.get(current.model, current.version)
+            broken += await asyncio.to_thread(probe, self.url, self.key, task, version.kind, self._house.ledger_root)
+        checked = await asyncio.to_thread(verify, self._house.ledger_root)
         return broken + [f"ledger: {problem}" for problem in checked.problems]
 
     def sample(self) -> tuple[str, str, bytes]:
         """Return (model, path, body) of a request worth pasting: a language model's, where one is released."""
-        current = {one.alias: one for one in self._factory.catalog.releases.all_current() if one.version}
-        kinds = {alias: self._factory.catalog.models.get(one.model, one.version).kind for alias, one in current.items()}
+        current = {one.alias: one for one in self._house.catalog.releases.all_current() if one.version}
+        kinds = {alias: self._house.catalog.models.get(one.model, one.version).kind for alias, one in current.items()}
         for kind, path, body in SAMPLES:
             found = sorted(alias for alias, one in kinds.items() if one == kind)
             if found:
@@ -145,24 +143,24 @@ class Plant:
 
     async def _open_base(self) -> None:
         """Release the base encoder once, start the engines of what is released, and open the index."""
-        self._index = await asyncio.to_thread(Index.open, self._factory.home / "index")
-        await asyncio.to_thread(release_base, self._factory, ENCODER)
+        self._index = await asyncio.to_thread(Index.open, self._house.home / "index")
+        await asyncio.to_thread(release_base, self._house, ENCODER)
         self.new_release()
         for served in (await self._path.releases.all()).values():
             await self._path.pool.ready(served.ref)
 
     async def _take_corpus(self, task: str) -> None:
-        results = [one for one in self._factory.catalog.stages.of(task) if one.stage == "curate"]
+        results = [one for one in self._house.catalog.stages.of(task) if one.stage == "curate"]
         if self._index is None or not results:
             return
         digest = max(results, key=lambda one: one.finished_at).outputs["corpus"]
-        folder = await asyncio.to_thread(self._factory.artifacts.folder, digest)
+        folder = await asyncio.to_thread(self._house.artifacts.folder, digest)
         index = self._index
         await asyncio.to_thread(lambda: index.update(read_parts(folder), corpus=digest))
 
     async def _fill(self) -> None:
         if self._index is not None:
-            current = self._factory.catalog.releases.current(ENCODER)
+            current = self._house.catalog.releases.current(ENCODER)
             await self._index.fill(self._embed, model=f"{ENCODER}@{current.version}" if current else ENCODER)
 
     async def _embed(self, texts: list[str]) -> NDArray[np.float32]:
@@ -190,12 +188,12 @@ class Plant:
         ]
 
 
-def local_key(factory: Factory) -> str:
+def local_key(house: House) -> str:
     """Return this home's own API key, made at the first start and readable by its owner alone."""
-    path = factory.home / "api-key"
+    path = house.home / "api-key"
     if path.exists():
         return path.read_text().strip()
-    secret, _ = factory.keys.create(
+    secret, _ = house.keys.create(
         "default", name="local", scopes=DEFAULT_SCOPES | {"versions"}, clearance=Label.RESTRICTED
     )
     write_atomic(path, secret.encode(), mode=0o600)

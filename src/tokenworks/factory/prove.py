@@ -22,7 +22,7 @@ from tokenworks.line.release.inspect import verify_folder
 from tokenworks.serving.conversion.check import verify_roundtrip
 from tokenworks.settings import Settings
 
-BUDGET = "60k tokens"  # enough for a model that loads and answers; nothing is judged on its quality
+BUDGET = "20k tokens"  # enough for a model that loads and answers; nothing is judged on its quality
 WATCH_EVERY_S = 0.05
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from tokenworks import __version__
 from tokenworks.core.ids import canonical_json, content_id
+from tokenworks.core.version import __version__
 
 BOM = "bom.cdx.json"
 _ADDRESS = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")

@@ -1,0 +1,117 @@
+"""The parts of one home, each opened when it is first needed and closed in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tokenworks.core.clock import SystemClock
+from tokenworks.core.errors import ConflictError
+from tokenworks.governance.keys import Keys
+from tokenworks.ledger.bodies import Bodies
+from tokenworks.ledger.writer import Ledger
+from tokenworks.line.events import Listener, unheard
+from tokenworks.line.release.keys import SigningKey, ensure_signing_key
+from tokenworks.line.release.release import reconcile
+from tokenworks.settings import Settings, load_settings
+from tokenworks.store.artifacts import ArtifactStore, open_artifacts
+from tokenworks.store.catalog import Catalog, open_catalog
+
+WRITERS = 64  # processes that may write to the ledger of one home at a time, per role
+
+
+class House:
+    """One home with its parts. Use as a context manager."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        home: str | Path | None = None,
+        role: str = "cli",
+        listen: Listener = unheard,
+    ) -> None:
+        self.settings = settings or load_settings(home=Path(home).expanduser() if home else None)
+        self.home = self.settings.home_path
+        self.clock = SystemClock()
+        self.listen = listen
+        self._role = role
+        self._close: list[Callable[[], object]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of files, processes and connections, the newest first."""
+        while self._close:
+            self._close.pop()()
+
+    def listening(self, listen: Listener) -> Self:
+        """Tell `listen` what the line does from now on; return this factory."""
+        self.listen = listen
+        return self
+
+    # -- parts, each opened when it is first needed
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What exists. Releases that a kill left in the ledger alone are folded in."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        catalog = open_catalog(self.settings.catalog_url)
+        self._close.append(catalog.close)
+        reconcile(self.ledger_root, catalog)
+        return catalog
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        """Bytes by content hash."""
+        store = self.settings.store
+        return open_artifacts(
+            self.settings.artifacts_url, cache=self.home / "cache" / "artifacts", s3_endpoint=store.s3_endpoint
+        )
+
+    @property
+    def ledger_root(self) -> Path:
+        """Where every writer's log lies."""
+        return self.home / "ledger"
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """This process's own log."""
+        for number in range(WRITERS):
+            try:
+                ledger = Ledger(
+                    self.ledger_root,
+                    f"{self._role}-{number}",
+                    segment_bytes=self.settings.ledger.segment_mb << 20,
+                )
+            except ConflictError:  # another process of ours writes there
+                continue
+            self._close.append(ledger.close)
+            return ledger
+        raise ConflictError(f"{WRITERS} processes write to {self.ledger_root} already; end some of them")
+
+    @cached_property
+    def bodies(self) -> Bodies:
+        """Prompts, answers and corrections, beside the log."""
+        bodies = Bodies(self.home / "bodies")
+        self._close.append(bodies.close)
+        return bodies
+
+    @cached_property
+    def key(self) -> SigningKey:
+        """What models are signed with."""
+        return ensure_signing_key(self.home)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Who may ask."""
+        return Keys(self.catalog.keys, clock=self.clock)
