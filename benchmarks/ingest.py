@@ -50,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tokenworks-bench-", dir=arguments.work) as name:
         work = Path(name)
         if arguments.memory:
-            keep("memory", measure_memory(pack, work, arguments.processes))
+            keep("memory", measure_memory(pack, work, arguments))
         else:
             keep("speed", measure_speed(pack, work, arguments))
     write_table()
@@ -66,6 +66,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 500], help="MB of input for --memory")
     return parser.parse_args()
 
 
@@ -149,16 +150,16 @@ def timed(command: list[str], environment: dict[str, str]) -> tuple[float, int]:
     return taken, int(done.stdout.strip().splitlines()[-1])
 
 
-def measure_memory(pack: Path, work: Path, processes: int) -> dict[str, object]:
+def measure_memory(pack: Path, work: Path, arguments: argparse.Namespace) -> dict[str, object]:
     """Return the peak memory of the whole process tree at each size of input."""
     out: dict[str, object] = {}
-    for megabytes in (50, 500):
+    for megabytes in arguments.sizes:
         source = work / f"in-{megabytes}"
         count, size = replicate(pack, source, megabytes * 1_000_000)
         started_s = time.perf_counter()
         command = [sys.executable, "-c", "import sys; from ingest import line; line(*sys.argv[1:])"]
         process = subprocess.Popen(
-            [*command, str(source), str(work / f"out-{megabytes}"), str(processes)],
+            [*command, str(source), str(work / f"out-{megabytes}"), str(arguments.processes)],
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
         )
         peak = Peak(process.pid)
