@@ -36,7 +36,7 @@ METHOD = "Llama from scratch; Muon + AdamW, WSD schedule"
 SAMPLE_CHARACTERS = 4 << 20  # of text for the plan's own tokenizer
 TOKENIZER_CHARACTERS = 32 << 20  # of text at most for the model's tokenizer
 HELD_OUT_CHARACTERS = 1 << 20  # of held-out text at most for early stopping
-MEASURE_S = 2.0  # for each candidate size
+MEASURE_S = 3.0  # for each candidate size
 RESERVE = 0.06  # of the time, for held-out checks, checkpoints and a machine that slows down
 FINISH_S = 2.0  # to load libraries and write the folder
 
