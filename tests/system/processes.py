@@ -27,6 +27,8 @@ examples = "route.jsonl"
 [model]
 base = "minilm"
 method = "head"
+[check]
+margin = 0.15
 """
 COMPLETE = """
 [task]

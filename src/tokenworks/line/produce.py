@@ -12,7 +12,7 @@ import msgspec
 from tokenworks.core.clock import Clock
 from tokenworks.core.errors import NotFoundError, RefusedError
 from tokenworks.core.label import Label, highest
-from tokenworks.core.model import ModelVersion, Release
+from tokenworks.core.model import ModelVersion
 from tokenworks.core.request import Answerer
 from tokenworks.core.task import Task
 from tokenworks.line.evaluate.gate import decide
@@ -86,28 +86,34 @@ class Producer:
             )
         material = RECIPES[task.kind].gather(task, self.runner, corrections)
         trained = self._train(task, material)
+        incumbent = self._incumbent(task)
+        if incumbent is not None and incumbent.stage_key == trained.key:
+            return self._outcome(task, "unchanged", incumbent, trained, "", material, started)
         report = self._evaluate(task, trained.ref, trained.weights, material.judge)
         version = self._register(task, material, trained, report)
-        current = self.runner.catalog.releases.current(task.name)
-        if current is not None and current.version == version.version:
-            return self._outcome(task, "unchanged", version, trained, report, current.evidence, material, started)
-        verdict = self._decide(task, material, trained, report, current)
+        verdict = self._decide(task, material, trained, report, incumbent)
         evidence = self.runner.artifacts.put_bytes(verdict.to_json())
         for line in verdict.story():
             self.runner.listen(Said(task=task.name, stage="gate", text=line))
         if verdict.promoted and task.turn.autonomy != "propose":
             self._promote(version, verdict, evidence, by)
             self.runner.listen(Said(task=task.name, stage="release", text=f"released {version.ref}"))
-        return self._outcome(task, verdict.decision, version, trained, report, evidence, material, started)
+        return self._outcome(task, verdict.decision, version, trained, evidence, material, started)
 
     def evaluate_released(self, task: Task) -> Evaluation:
         """Return the evaluation of what answers for `task` now, on its gold set of today."""
         material = RECIPES[task.kind].gather(task, self.runner, "")
+        version = self._incumbent(task)
+        if version is None:
+            raise NotFoundError(f"nothing is released for task {task.name}; run: tokenworks train FILE")
+        return self._read(self._evaluate(task, version.ref, version.folder, material.judge))
+
+    def _incumbent(self, task: Task) -> ModelVersion | None:
+        """Return the version that answers for `task` now."""
         current = self.runner.catalog.releases.current(task.name)
         if current is None or current.version == 0:
-            raise NotFoundError(f"nothing is released for task {task.name}; run: tokenworks train FILE")
-        version = self.runner.catalog.models.get(current.model, current.version)
-        return self._read(self._evaluate(task, version.ref, version.folder, material.judge))
+            return None
+        return self.runner.catalog.models.get(current.model, current.version)
 
     def _train(self, task: Task, material: Material) -> Trained:
         recipe = RECIPES[task.kind]
@@ -160,20 +166,15 @@ class Producer:
         return register(version, catalog=self.runner.catalog, ledger=self.runner.ledger)
 
     def _decide(
-        self, task: Task, material: Material, trained: Trained, report: str, current: Release | None
+        self, task: Task, material: Material, trained: Trained, report: str, incumbent: ModelVersion | None
     ) -> Verdict:
+        """Compare with what is in production, on the same items; a first model is compared with its baselines."""
         candidate = self._read(report)
-        if current is None or current.version == 0:
+        if incumbent is None:
             return decide(candidate, None, check=task.check, limits=task.limits)
-        incumbent = self.runner.catalog.models.get(current.model, current.version)
         before = self._read(self._evaluate(task, incumbent.ref, incumbent.folder, material.judge))
-        return decide(
-            candidate,
-            before,
-            check=task.check,
-            limits=task.limits,
-            fresh=self._fresh(task, material, trained, incumbent),
-        )
+        fresh = self._fresh(task, material, trained, incumbent)
+        return decide(candidate, before, check=task.check, limits=task.limits, fresh=fresh)
 
     def _promote(self, version: ModelVersion, verdict: Verdict, evidence: str, by: str) -> None:
         promote(
@@ -207,20 +208,18 @@ class Producer:
         decision: str,
         version: ModelVersion,
         trained: Trained,
-        report: str,
         evidence: str,
         material: Material,
         started: float,
     ) -> Outcome:
-        current = self.runner.catalog.releases.current(task.name)
         return Outcome(
             task=task.name,
             kind=task.kind,
             decision=decision,
-            released=current is not None and current.version == version.version,
+            released=self._incumbent(task) == version,
             version=version,
             weights=trained.weights,
-            evaluation=report,
+            evaluation=version.evaluation,
             verdict=evidence,
             reports=dict(material.report),
             seconds=time.monotonic() - started,
