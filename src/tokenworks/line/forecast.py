@@ -17,8 +17,8 @@ STAGES = {
     "classify": ("examples", "train.classify.plan", "train.classify", "evaluate"),
     "complete": ("ingest", "curate", "split", "train.pretrain.plan", "train.pretrain", "evaluate"),
     "embed": ("ingest", "curate", "train.embed.plan", "train.embed", "evaluate"),
-    "chat": ("examples", "tune.plan", "tune", "evaluate"),
-    "extract": ("examples", "extract.plan", "extract", "evaluate"),
+    "chat": ("examples", "train.tune.plan", "train.tune", "evaluate"),
+    "extract": ("examples", "train.extract.plan", "train.extract", "evaluate"),
 }
 PLANS_S = 15.0  # a plan measures the machine for some seconds
 JUDGED_S = 45.0  # bits per byte of up to 2 MB, beside an n-gram model of the same text

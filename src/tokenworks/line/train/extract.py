@@ -80,5 +80,5 @@ def _train(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
     return tune.tune(inputs, params.tuning, bench, lesson(params.schema))
 
 
-PLAN = Stage(name="extract-plan", version=VERSION, run=_plan)
-TRAIN = Stage(name="extract", version=VERSION, run=_train)
+PLAN = Stage(name="train.extract.plan", version=VERSION, run=_plan)
+TRAIN = Stage(name="train.extract", version=VERSION, run=_train)

@@ -126,5 +126,5 @@ def _train(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
     return tune(inputs, params, bench, Lesson())
 
 
-PLAN = Stage(name="tune-plan", version=VERSION, run=_plan)
-TRAIN = Stage(name="tune", version=VERSION, run=_train)
+PLAN = Stage(name="train.tune.plan", version=VERSION, run=_plan)
+TRAIN = Stage(name="train.tune", version=VERSION, run=_train)
