@@ -16,6 +16,7 @@ from tokenworks.serving.engine import Options
 
 TAIL_LINES = 40
 MAX_LINE_BYTES = 1 << 20
+LAST_STEPS_S = 5.0  # what a process that has closed its output may take to end
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -100,9 +101,7 @@ async def spawn(command: Sequence[str], *, start_timeout_s: float) -> Child:
         async with asyncio.timeout(start_timeout_s):
             ready = await _read_ready(process.stdout)
     except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        status = await process.wait()
+        status = await _end(process, patience_s=LAST_STEPS_S if isinstance(error, EngineError) else 0.0)
         await errors
         if isinstance(error, TimeoutError):
             why = f"was not ready within {start_timeout_s:g} s; raise engines.start_timeout_s if the model is large"
@@ -113,6 +112,20 @@ async def spawn(command: Sequence[str], *, start_timeout_s: float) -> Child:
         raise EngineError(f"engine process {why}{last_words(tail)}") from None
     drain = asyncio.create_task(_keep_tail(process.stdout, deque(maxlen=1)))
     return Child(process, ready, tail, [errors, drain])
+
+
+async def _end(process: asyncio.subprocess.Process, *, patience_s: float) -> int:
+    """Wait `patience_s` for `process` to go by itself, then end it; return its exit status.
+
+    A process that is going anyway must not be signalled: Popen would reap it, and asyncio would report status 255.
+    """
+    try:
+        async with asyncio.timeout(patience_s):
+            return await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        return await process.wait()
 
 
 async def _read_ready(stdout: asyncio.StreamReader) -> Ready:
