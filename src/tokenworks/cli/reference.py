@@ -4,37 +4,41 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
-import click
+import typer
 import typer.main
+from typer.core import TyperGroup
 
 from tokenworks.cli.main import app
 from tokenworks.core.files import write_atomic
+
+Command = Any  # typer keeps its click to itself: the types of commands have no public name
 
 
 def pages() -> dict[str, str]:
     """Return file name -> Markdown for every command, and an index."""
     root = typer.main.get_command(app)
-    assert isinstance(root, click.Group)
+    assert isinstance(root, TyperGroup)
     made = {f"{name}.md": _page(command, name) for name, command in sorted(root.commands.items())}
     rows = [f"| [`{name}`]({name}.md) | {_first(command)} |" for name, command in sorted(root.commands.items())]
     made["index.md"] = "# Commands\n\n| command | what it does |\n|---|---|\n" + "\n".join(rows) + "\n"
     return made
 
 
-def _first(command: click.Command) -> str:
+def _first(command: Command) -> str:
     return (command.help or "").strip().split("\n", 1)[0]
 
 
-def _page(command: click.Command, name: str) -> str:
+def _page(command: Command, name: str) -> str:
     text = f"# tokenworks {name}\n\n{_first(command)}\n\n"
-    if isinstance(command, click.Group):
+    if isinstance(command, TyperGroup):
         return text + "\n".join(_usage(each, f"{name} {sub}", 2) for sub, each in sorted(command.commands.items()))
     return text + _usage(command, name, 0)
 
 
-def _usage(command: click.Command, name: str, level: int) -> str:
-    context = click.Context(command, info_name=f"tokenworks {name}")
+def _usage(command: Command, name: str, level: int) -> str:
+    context = typer.Context(command, info_name=f"tokenworks {name}")
     head = f"{'#' * level} tokenworks {name}\n\n{_first(command)}\n\n" if level else ""
     words = " ".join([f"tokenworks {name}", *command.collect_usage_pieces(context)])
     rows = [

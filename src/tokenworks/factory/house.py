@@ -15,7 +15,7 @@ from tokenworks.ledger.bodies import Bodies
 from tokenworks.ledger.writer import Ledger
 from tokenworks.line.events import Listener, unheard
 from tokenworks.line.release.keys import SigningKey, ensure_signing_key
-from tokenworks.line.release.release import reconcile
+from tokenworks.line.release.reconcile import reconcile
 from tokenworks.settings import Settings, load_settings
 from tokenworks.store.artifacts import ArtifactStore, open_artifacts
 from tokenworks.store.catalog import Catalog, open_catalog
@@ -67,7 +67,8 @@ class House:
         self.home.mkdir(parents=True, exist_ok=True)
         catalog = open_catalog(self.settings.catalog_url)
         self._close.append(catalog.close)
-        reconcile(self.ledger_root, catalog)
+        read_before = self.home / "reconciled.json" if catalog.releases.all_current() else None
+        reconcile(self.ledger_root, catalog, cursor=read_before)  # a catalog that was lost reads the whole log again
         return catalog
 
     @cached_property

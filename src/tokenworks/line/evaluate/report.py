@@ -9,6 +9,8 @@ import msgspec
 from tokenworks.core.errors import DataError
 from tokenworks.core.ids import canonical_json
 
+COMPRESSOR = "compressor"  # the kind of a baseline that only measures
+
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One gold item with its score. No text of prompt or answer is kept: only what figures are computed from."""
@@ -71,9 +73,13 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
             raise DataError(f"not an evaluation report: {error}; evaluate the model again") from None
 
     def best_baseline(self, better: str = "higher") -> tuple[str, Evaluation] | None:
-        """Return name and report of the baseline with the best headline, or None without baselines."""
+        """Return name and report of the best baseline that could take the model's place, or None without any.
+
+        A compressor is shown beside a language model, but cannot stand in for it: it gives no answer.
+        """
         sign = 1.0 if better == "higher" else -1.0
-        ranked = sorted(self.baselines.items(), key=lambda pair: (-sign * pair[1].headline.value, pair[0]))
+        rivals = [(name, one) for name, one in self.baselines.items() if one.kind != COMPRESSOR]
+        ranked = sorted(rivals, key=lambda pair: (-sign * pair[1].headline.value, pair[0]))
         return ranked[0] if ranked else None
 
 

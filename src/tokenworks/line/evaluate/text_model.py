@@ -20,7 +20,7 @@ from tokenworks.line.evaluate.asking import ask_all, ask_one_by_one
 from tokenworks.line.evaluate.baselines import bytes as byte_models
 from tokenworks.line.evaluate.grade import ROOM, metric_named
 from tokenworks.line.evaluate.params import EvaluateParams
-from tokenworks.line.evaluate.report import Evaluation, Item
+from tokenworks.line.evaluate.report import COMPRESSOR, Evaluation, Item
 
 PROMPT_CHARACTERS = 200
 PROMPTS = 64
@@ -64,16 +64,17 @@ def _baselines(
         return {}
     train = bench.artifacts.folder(inputs["train"])
     ngram = byte_models.ngram_score(train, held_out, progress=bench.progress)
-    bits = {
-        "zstd-19": byte_models.zstd_bits(train, held_out, progress=bench.progress),
-        f"ngram-{ngram.order}": ngram.documents,
+    packed = _items(byte_models.zstd_bits(train, held_out, progress=bench.progress))
+    name = f"ngram-{ngram.order}"
+    return {
+        "zstd-19": _report("zstd-19", packed, params, kind=COMPRESSOR),
+        name: _report(name, _items(ngram.documents), params, kind=params.kind),
     }
-    return {name: _report(name, _items(found), params) for name, found in bits.items()}
 
 
-def _report(name: str, items: Sequence[Item], params: EvaluateParams) -> Evaluation:
+def _report(name: str, items: Sequence[Item], params: EvaluateParams, *, kind: str) -> Evaluation:
     return Evaluation(
-        task=params.task, kind=params.kind, model_ref=f"baseline:{name}", metric=params.metric,
+        task=params.task, kind=kind, model_ref=f"baseline:{name}", metric=params.metric,
         figures={params.metric: metric_named(params.metric).figure(items)}, items=tuple(items),
     )  # fmt: skip
 

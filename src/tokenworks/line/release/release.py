@@ -15,7 +15,6 @@ from tokenworks.core.ids import new_id
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.ledger.entries import ReleaseEntry
 from tokenworks.ledger.writer import Ledger
-from tokenworks.line.release.reconcile import reconcile as reconcile  # at the start of each process
 from tokenworks.store.catalog import Catalog
 
 
