@@ -26,7 +26,8 @@ lint: dev ## style, types, and the one-way rule between rooms
 test: dev ## every test, in parallel, with a coverage figure
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(TEST_FLAGS)
 
-bench: dev ## every benchmark beside its peer; results in benchmarks/results/
+bench: ## every benchmark beside its peer; results in benchmarks/results/
+	@./setup bench
 	@for file in benchmarks/*.py; do case $$file in */_*) ;; *) echo "== $$file"; $(BIN)/python $$file || exit 1 ;; esac; done
 
 docs: dev ## regenerate the reference pages from the code

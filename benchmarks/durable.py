@@ -85,7 +85,7 @@ class Toy:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
-        self.program.write_text((HERE / f"durable_{self.kind}.py").read_text())
+        self.program.write_text((HERE / f"_durable_{self.kind}.py").read_text())
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Change the source as a developer would."""

@@ -37,7 +37,7 @@ from tokenworks.line.ingest.stage import INGEST, fingerprint
 from tokenworks.store.artifacts import open_artifacts
 
 RESULTS = Path(__file__).parent / "results"
-PEER = Path(__file__).parent / "ingest_datatrove.py"
+PEER = Path(__file__).parent / "_ingest_datatrove.py"
 SAMPLE_S = 0.05
 
 
@@ -60,7 +60,7 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "tokenworks-data")
-    parser.add_argument("--peer-python", type=Path, default=Path("/tmp/venv-datatrove/bin/python"))
+    parser.add_argument("--peer-python", type=Path, default=Path(sys.executable))
     parser.add_argument("--work", type=Path, default=None, help="where scratch files go")
     parser.add_argument("--files", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=3)

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from tokenworks.core.clock import SystemClock as SystemClock
-from tokenworks.core.errors import ConflictError as ConflictError
 from tokenworks.core.errors import NotFoundError
 from tokenworks.core.ids import content_id
 from tokenworks.core.label import Label
@@ -20,30 +18,16 @@ from tokenworks.factory.answering import Answering
 from tokenworks.factory.house import House
 from tokenworks.factory.report import Report, report
 from tokenworks.flywheel.turn import Turn, turn
-from tokenworks.governance.keys import Keys as Keys
-from tokenworks.ledger.bodies import Bodies as Bodies
-from tokenworks.ledger.writer import Ledger as Ledger
 from tokenworks.line.curate.report import CurateReport
 from tokenworks.line.evaluate.report import Evaluation
 from tokenworks.line.evaluate.verdict import Verdict
-from tokenworks.line.events import Listener as Listener
-from tokenworks.line.events import unheard as unheard
 from tokenworks.line.forecast import Forecast, forecast
 from tokenworks.line.ingest.report import IngestReport
 from tokenworks.line.produce import Judge, Outcome, Producer
 from tokenworks.line.recipes import documents
-from tokenworks.line.release.keys import SigningKey as SigningKey
-from tokenworks.line.release.keys import ensure_signing_key as ensure_signing_key
 from tokenworks.line.release.lineage import Node, lineage, render
 from tokenworks.line.release.release import promote, rollback, withdraw
-from tokenworks.line.release.release import reconcile as reconcile
 from tokenworks.line.run import Runner
-from tokenworks.settings import Settings as Settings
-from tokenworks.settings import load_settings as load_settings
-from tokenworks.store.artifacts import ArtifactStore as ArtifactStore
-from tokenworks.store.artifacts import open_artifacts as open_artifacts
-from tokenworks.store.catalog import Catalog as Catalog
-from tokenworks.store.catalog import open_catalog as open_catalog
 from tokenworks.store.nouns import CatalogTask
 
 

@@ -236,7 +236,7 @@ def prepare(threads: int) -> None:
     """
     # OpenMP's threads spin while they wait for each other. With anybody else on the cores - the gateway, an engine -
     # that cost 95 % of the speed here (3 rows/s to 63-78 when they sleep instead); read when libgomp is loaded.
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.putenv("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import torch  # heavy: only training needs it
     except ImportError as error:

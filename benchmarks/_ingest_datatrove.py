@@ -1,6 +1,6 @@
 """The peer of `ingest.py`: the same work as a datatrove pipeline. Runs in an environment that has datatrove, not ours.
 
-Usage: python ingest_datatrove.py SOURCE OUT PROCESSES spacy|whitespace; the last line printed is the number kept.
+Usage: python _ingest_datatrove.py SOURCE OUT PROCESSES spacy|whitespace; the last line printed is the number kept.
 """
 
 import sys
