@@ -1,15 +1,12 @@
-"""Three kinds of question to a bank, in words that the two-layer encoder knows."""
+"""Three kinds of question to a bank, in a language that an encoder of two layers can learn."""
 
 import random
 
 import msgspec
 
-WORDS = {
-    "cards": ["card", "lost"],
-    "transfers": ["transfer", "sent", "money"],
-    "access": ["password", "app", "account"],
-}
-FILLING = ["the", "a", "is", "what", "of", "to", "my", "help", "please", "late", "fee", "bank"]
+# Each kind of question is made of its own letters, mostly, in words that never come back: what a bag of words cannot
+# learn, and an encoder that reads letters can.
+LETTERS = {"cards": "abcdefgh", "transfers": "ijklmnopq", "access": "rstuvwxyz"}
 TASK = """
 [task]
 name = "bank"
@@ -32,15 +29,15 @@ autonomy = "{autonomy}"
 def questions(count, *, seed=0):
     """Return `count` rows of text and label, each text once."""
     rng = random.Random(seed)
-    rows, seen = [], set()
-    while len(rows) < count:
-        label = rng.choice(sorted(WORDS))
-        words = rng.sample(FILLING, 4) + rng.sample(WORDS[label], 2)
-        rng.shuffle(words)
-        text = " ".join(words)
-        if text not in seen:
-            seen.add(text)
-            rows.append({"text": text, "label": label})
+    every = "".join(LETTERS.values())
+
+    def word(own):
+        return "".join(rng.choice(own if rng.random() < 0.7 else every) for _ in range(5))
+
+    rows = []
+    for _ in range(count):
+        label = rng.choice(sorted(LETTERS))
+        rows.append({"text": " ".join(word(LETTERS[label]) for _ in range(3)), "label": label})
     return rows
 
 

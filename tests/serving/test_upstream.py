@@ -282,3 +282,24 @@ def test_an_address_that_is_none_is_refused_with_the_right_form(url: str) -> Non
 def test_an_address_is_what_its_url_says(host: str, port: int, tls: bool) -> None:
     address = parse_address(f"http{'s' * tls}://{host}:{port}/v1")
     assert (address.host, address.port, address.tls, address.prefix) == (host, port, tls, "")
+
+
+async def test_an_answer_closed_late_does_not_hang_up_the_next_one_on_its_connection() -> None:
+    begun = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(answer(b"first"))
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsec")
+        await begun.wait()
+        writer.write(b"ond")
+
+    async with listening(talk) as upstream:
+        first = await upstream.request("POST", "/", b"{}")
+        assert [part async for part in first] == [b"first"]
+        second = await upstream.request("POST", "/", b"{}")
+        assert await second.__anext__() == b"sec"
+        await first.aclose()
+        begun.set()
+        assert await second.__anext__() == b"ond"

@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import msgspec
 import openai
 import pytest
@@ -70,7 +71,7 @@ def test_corrections_become_a_better_released_model(factory_running):
     rows = msgspec.json.Decoder(Example).decode_lines((factory_running.folder / "traffic.jsonl").read_bytes())
     api = client(factory_running)
     for row in rows[:500]:
-        raw = api.with_raw_response.post("/classify", body={"model": "route", "input": row.text}, cast_to=object)
+        raw = api.post("/classify", body={"model": "route", "input": row.text}, cast_to=httpx.Response)
         body = {"request_id": request_id(raw), "correction": row.label}
         api.post("/feedback", body=body, cast_to=object)
     done = tokenworks(factory_running.home, "--json", "turn", "route")

@@ -57,10 +57,10 @@ class Context:
 
     @property
     def console(self) -> Console:
-        """The terminal."""
+        """The terminal; with --json it is standard error, so that standard output holds the result alone."""
         from rich.console import Console
 
-        return Console(soft_wrap=True)
+        return Console(soft_wrap=True, stderr=self.as_json)
 
     def show(self, value: Any, text: str) -> None:
         """Print `value` as JSON where that was asked for, else `text`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from tokenworks.line.curate.split import SPLIT, SplitParams
 from tokenworks.line.curate.stage import CURATE, CurateParams
 from tokenworks.line.ingest.params import DEFAULT_EXCLUDE, IngestParams, Source
 from tokenworks.line.ingest.stage import INGEST, fingerprint
+from tokenworks.line.release.inspect import inspect_folder
 from tokenworks.line.run import Runner
 from tokenworks.line.train import classify, embed, extract, pretrain, tune
 from tokenworks.line.train.bases import resolve_base
@@ -122,7 +124,20 @@ def _blob(task: Task, runner: Runner, name: str, key: str) -> str:
 
 
 def _base(task: Task, runner: Runner) -> str:
-    return runner.artifacts.put_folder(resolve_base(task.model.base, Path(task.folder)))
+    """Return the digest of the folder that training starts from: a model of ours, the built-in encoder, or a folder."""
+    name = task.model.base
+    if re.fullmatch(r"[a-z0-9-]+@\d+", name):
+        made = runner.catalog.stages.get(runner.catalog.models.find(name).stage_key)
+        if made is None:
+            raise ConfigError(f"task {task.name}: model.base {name} was not trained here; name its folder instead")
+        return made.outputs["model"]
+    if task.kind in ("classify", "embed"):
+        return runner.artifacts.put_folder(resolve_base(name, Path(task.folder)))
+    folder = task.path(name)
+    if not folder.is_dir():
+        raise ConfigError(f"task {task.name}: model.base {folder} is no folder; name a Hugging Face folder or name@1")
+    inspect_folder(folder)
+    return runner.artifacts.put_folder(folder)
 
 
 def _budget_s(task: Task) -> float:

@@ -133,9 +133,14 @@ class Index:
             rankings = []
             if expression := match_expression(query):
                 rankings.append(self._reader.text_ranking(expression, clearance, max(CANDIDATES, 4 * k)))
-            if vector is not None:
+            if vector is not None and (self._filled() or not any(rankings)):
                 rankings.append(self._nearest(vector, clearance, max(CANDIDATES, 4 * k)))
             return self._hits(fuse(rankings), k, clearance)
+
+    def _filled(self) -> bool:
+        """Return whether every passage has its vector: ranked half filled, those that have one would always win."""
+        _, passages, vectors = self._reader.counts()
+        return vectors == passages
 
     def _nearest(self, vector: Floats, clearance: Label, most: int) -> list[int]:
         """Return the passages closest to `vector`, best first."""

@@ -101,7 +101,7 @@ async def spawn(command: Sequence[str], *, start_timeout_s: float) -> Child:
         async with asyncio.timeout(start_timeout_s):
             ready = await _read_ready(process.stdout)
     except BaseException as error:
-        status = await _end(process, patience_s=LAST_STEPS_S if isinstance(error, EngineError) else 0.0)
+        status = await _end(process, patience_s=LAST_STEPS_S if process.stdout.at_eof() else 0.0)
         await errors
         if isinstance(error, TimeoutError):
             why = f"was not ready within {start_timeout_s:g} s; raise engines.start_timeout_s if the model is large"

@@ -27,6 +27,7 @@ class Response:
         self.headers = connection.headers  # names in lower case
         self._connection = connection
         self._upstream = upstream
+        self._closed = False
 
     async def read(self) -> bytes:
         """Return the whole body; cancelled, hang up."""
@@ -56,8 +57,13 @@ class Response:
         self.close()
 
     def close(self) -> None:
-        """Give the connection back, or hang up where the answer was not read to its end."""
-        self._upstream._done(self._connection)
+        """Give the connection back, or hang up where the answer was not read to its end.
+
+        Only once: given back, the connection may already carry somebody else's answer.
+        """
+        if not self._closed:
+            self._closed = True
+            self._upstream._done(self._connection)
 
 
 class Upstream:

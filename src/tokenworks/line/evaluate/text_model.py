@@ -53,7 +53,12 @@ def _prompts(held_out: Path, params: EvaluateParams) -> list[Request]:
     if not starts:
         raise DataError("no document was held out: a completion model needs more documents to be judged on")
     length = min(params.max_tokens, ANSWER_TOKENS)
-    body = {"model": params.model_ref, "max_tokens": length, "temperature": 0}
+    body = {
+        "model": params.model_ref,
+        "max_tokens": length,
+        "temperature": 0,
+        "stream": True,
+    }  # the first token is timed
     return [Request(endpoint="completions", body={**body, "prompt": start}) for start in starts]
 
 
