@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -29,6 +30,7 @@ from tokenworks.line.release.release import promote
 from tokenworks.line.run import Runner, stage_key
 from tokenworks.store.catalog import Catalog
 
+ANSWER_TOKENS = 256  # of a judged answer, at most
 Offer = Callable[[str, str], None]  # (model ref, folder digest): make an unreleased model answerable
 
 
@@ -133,6 +135,7 @@ class Producer:
             model_ref=ref,
             schema=_schema(task),
             seed=task.model.seed,
+            max_tokens=_answer_room(self.runner.artifacts.folder(folder)),
         )
         stage = evaluate_stage(self.judge.answer)
         return self.runner.run(stage, {"model": folder, **judge}, params, task=task.name)["evaluation"]
@@ -231,6 +234,14 @@ def _label(catalog: Catalog, task: Task, material: Material) -> Label:
     name, _, number = task.model.base.partition("@")
     base = catalog.models.get(name, int(number)) if number.isdigit() else None
     return highest([material.label, *([Label.parse(base.label)] if base else [])])
+
+
+def _answer_room(folder: Path) -> int:
+    """Return how long an answer may be when judged: half the model's context, so that prompts have the other half."""
+    context = msgspec.json.decode((folder / "config.json").read_bytes()).get(
+        "max_position_embeddings", 2 * ANSWER_TOKENS
+    )
+    return min(ANSWER_TOKENS, int(context) // 2)
 
 
 def _schema(task: Task) -> dict[str, Any] | None:

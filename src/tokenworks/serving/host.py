@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -27,11 +26,11 @@ import uvicorn
 
 from tokenworks import parts
 from tokenworks.core.errors import EngineError, TokenworksError
+from tokenworks.core.process import die_with
 from tokenworks.serving.app import EngineApp
 from tokenworks.serving.choose import ROOM, choose_engine
 from tokenworks.serving.engine import Engine, Options
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 FAREWELL_S = 1.0  # how long a dead engine still says so on /health
 
 
@@ -60,11 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def follow_parent() -> None:
     """Arrange to die with the parent: by the kernel's signal on Linux, and by the end of standard input anywhere."""
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
+    die_with(os.getppid())
     if stat.S_ISFIFO(os.fstat(0).st_mode) or stat.S_ISSOCK(os.fstat(0).st_mode):
         threading.Thread(target=_exit_at_end_of_input, name="follow-parent", daemon=True).start()
 

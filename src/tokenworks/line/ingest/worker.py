@@ -5,7 +5,6 @@ What a file does to it (a crash, endless work, all of the memory) stays in this 
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import io
 import os
@@ -20,6 +19,7 @@ import msgspec
 import zstandard
 
 from tokenworks.core.ids import content_id
+from tokenworks.core.process import die_with
 from tokenworks.line.ingest.cache import CacheReader
 from tokenworks.line.ingest.detect.dictionary import Terms
 from tokenworks.line.ingest.examine import Examiner, Item
@@ -27,13 +27,12 @@ from tokenworks.line.ingest.messages import Chunk, Done, Hello, Job, Ready, fram
 
 _CHUNK_CHARS = 1 << 20
 _HOLD_BYTES = 8 << 20  # files up to this size are read once into memory
-_PR_SET_PDEATHSIG = 1
 _encode = msgspec.msgpack.Encoder().encode
 
 
 def main() -> None:
     """Serve jobs until stdin ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # no orphan after any exit of the parent
+    die_with(os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to decide on
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not print into the frames
