@@ -57,8 +57,10 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 0
     start_timeout_s: float = 120.0
     max_batch: int = 32
-    remote_url: str = ""
+    remote_url: str = ""  # an OpenAI-compatible server that may be asked as model "remote"; empty: none, no egress
     remote_key: str = ""
+    remote_model: str = ""  # the name it knows the model by
+    remote_label: str = "public"  # the highest label of text that may go there
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

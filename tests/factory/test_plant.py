@@ -3,14 +3,17 @@
 import asyncio
 
 import httpx
+import msgspec
 import openai
 import pytest
 
 from factory.banking import questions
+from tokenworks.factory import Factory
 from tokenworks.factory.plant import Plant, local_key
 from tokenworks.flywheel.turn import last_turn
 from tokenworks.ledger.entries import TurnEntry
 from tokenworks.ledger.reader import read
+from tokenworks.settings import Settings
 
 
 def client(plant):
@@ -78,3 +81,25 @@ def test_nobody_is_answered_without_a_key(factory, path):
             api.get(path, cast_to=object) if path == "/v1/models" else api.post(path, body={}, cast_to=object)
 
     asyncio.run(served(factory, refused))
+
+
+def test_a_server_elsewhere_answers_as_remote_and_sees_only_what_may_leave(factory, tmp_path):
+    def ask(plant, label):
+        api = openai.OpenAI(base_url=f"{plant.url}/v1", api_key=plant.key, max_retries=0)
+        headers = {"x-tokenworks-label": label} if label else {}
+        return api.embeddings.create(model="remote", input="hello", extra_headers=headers).data[0].embedding
+
+    async def run():
+        async with Plant(factory) as there:
+            await there.opened
+            own = await asyncio.to_thread(lambda: client(there).embeddings.create(model="minilm", input="hello"))
+            table = {"home": str(tmp_path / "here"), "server": {"port": 0}}
+            table["engines"] = {"remote_url": f"{there.url}/v1", "remote_key": there.key, "remote_model": "minilm"}
+            with Factory(msgspec.convert(table, Settings)) as near:
+                async with Plant(near) as here:
+                    assert await asyncio.to_thread(ask, here, "public") == own.data[0].embedding
+                    for label in ("internal", ""):  # undeclared text counts as the highest that the key may see
+                        with pytest.raises(openai.PermissionDeniedError, match="public text at most"):
+                            await asyncio.to_thread(ask, here, label)
+
+    asyncio.run(run())

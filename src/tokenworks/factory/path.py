@@ -9,6 +9,7 @@ from pathlib import Path
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion
 from tokenworks.factory.house import House
+from tokenworks.factory.remote import WithRemote
 from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.releases import CatalogReleases, Releases
 from tokenworks.gateway.search import Search
@@ -76,7 +77,7 @@ def request_path(
     keys = Keys(house.catalog.keys)
     gateway = build(
         keys=keys,
-        releases=releases or current,
+        releases=releases or (WithRemote(current, settings.engines) if settings.engines.remote_url else current),
         pool=pool,
         ledger=house.ledger,
         bodies=house.bodies,

@@ -24,6 +24,7 @@ from tokenworks.factory.base import release_base, release_folder
 from tokenworks.factory.house import House
 from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
 from tokenworks.factory.probe import probe
+from tokenworks.factory.remote import REF, remote_options
 from tokenworks.gateway.search import Found, SearchCall
 from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.keys import DEFAULT_SCOPES
@@ -45,6 +46,7 @@ class Plant:
 
     url: str
     key: str
+    opened: asyncio.Task[None]  # done when everything that is released has been started
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -62,6 +64,9 @@ class Plant:
             search=self._search,
             keep_bodies=house.settings.ledger.keep_bodies,
         )
+        engines = house.settings.engines
+        if engines.remote_url:
+            await self._path.pool.add_remote(REF, remote_options(engines), model=engines.remote_model)
         server = house.settings.server
         self._server = await serve(self._path.gateway.app, server.host, server.port, drain_s=server.drain_s)
         self.url = self._server.address
@@ -69,7 +74,7 @@ class Plant:
         self._secret = self._path.keys.internal(house_principal("plant"))
         address = {"url": self.url, "pid": os.getpid(), "since": time.time()}
         write_atomic(house.home / "address.json", msgspec.json.encode(address))
-        self._begin(self._open_base())
+        self.opened = self._begin(self._open_base())
         return self
 
     async def __aexit__(
@@ -129,10 +134,11 @@ class Plant:
 
     # -- its own work
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(work))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+        return task
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work that serving does not depend on: its failure is logged, and the server stays up."""
