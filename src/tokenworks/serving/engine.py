@@ -59,6 +59,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: int | None = None  # number of alternatives to report; None: none at all
     json_schema: dict[str, Any] | None = None
     ignore_eos: bool = False
+    unwatched: bool = False  # nobody reads along: the engine may hand out the text once, at its end
     adapter: str = ""
 
 

@@ -126,9 +126,9 @@ def test_alternatives_are_refused_where_only_the_chosen_token_is_known() -> None
 
 
 def test_defaults_are_those_of_the_api() -> None:
-    assert chat(room=77) == Sampling(max_tokens=77)
-    assert complete(room=77) == Sampling(max_tokens=16)
-    assert complete(room=5) == Sampling(max_tokens=5)
+    assert chat(room=77) == Sampling(max_tokens=77, unwatched=True)
+    assert complete(room=77) == Sampling(max_tokens=16, unwatched=True)
+    assert complete(room=5) == Sampling(max_tokens=5, unwatched=True)
 
 
 def test_everything_understood_arrives() -> None:
@@ -140,6 +140,7 @@ def test_everything_understood_arrives() -> None:
         ignore_eos=True, user="me", metadata={"a": "b"}, tools=[], tool_choice="none",
     )  # fmt: skip
     assert found == Sampling(
+        unwatched=True,
         max_tokens=9, temperature=0, top_p=0.5, top_k=3, seed=-4, n=2, stop=("x",), presence_penalty=1,
         frequency_penalty=-1, repetition_penalty=1.1, logprobs=3, json_schema=schema, ignore_eos=True,
     )  # fmt: skip
@@ -151,3 +152,7 @@ def test_inputs_of_encoders_are_texts() -> None:
     for wrong in (b'{"input":[]}', b'{"input":[1,2]}', b'{"input":[[1]]}'):
         with pytest.raises(Problem, match="input"):
             texts(parse(wrong, EmbeddingBody))
+
+
+def test_a_stream_is_watched() -> None:
+    assert chat(room=77, stream=True) == Sampling(max_tokens=77)

@@ -25,7 +25,8 @@ from tokenworks.serving.grammar import Grammars
 from tokenworks.serving.template import ChatTemplate
 from tokenworks.serving.tokens import StopFilter, Tokens
 
-INTERVAL_S = 0.03  # at most about 30 pieces a second and stream: more cost the batch its speed, and no eye sees them
+INTERVAL_S = 0.04  # at most about 25 pieces a second and stream: more cost the batch its speed, and no eye sees them
+CROWD = 6  # with more streams than this, pieces are fewer in turn: what each costs comes out of everybody's tokens
 KV_BYTES = (256 << 20, 4 << 30)  # keys and values may take as much as the weights, within these bounds
 BLOCK_TOKENS = 32  # of OpenVINO's paged attention on CPUs
 PRECISIONS = {"f32": "f32", "bf16": "bf16", "int8": "bf16"}  # weights -> arithmetic, where the chip has it
@@ -201,7 +202,8 @@ class OpenVinoEngine:
         try:
             self._pipeline.step()
             now = time.monotonic()
-            self._running = [answer for answer in self._running if not answer.advance(now)]
+            pause_s = INTERVAL_S * max(1.0, len(self._running) / CROWD)
+            self._running = [answer for answer in self._running if not answer.advance(now, pause_s)]
             more = self._pipeline.has_non_finished_requests()
         except Exception as error:  # noqa: BLE001 - the border to the library: whatever it was, every waiting caller hears
             self._die(error)
@@ -225,22 +227,26 @@ class _Answer:
     def __init__(
         self, handle: Any, tokens: Tokens, sampling: Sampling, index: int, arrived: asyncio.Queue[Any]
     ) -> None:
+        import openvino_genai as genai  # loaded by `load` already
+
         self.handle, self.arrived = handle, arrived
         self._tokens, self._index = tokens, index
         self._stream, self._stop = tokens.stream(), StopFilter(sampling.stop)
         self._logprobs = sampling.logprobs is not None
         self._eager = bool(sampling.stop)  # a stop string must end the work at once
-        self._due_s = 0.0
+        self._due_s = float("inf") if sampling.unwatched else 0.0
+        self._status, self._reason = genai.GenerationStatus, genai.GenerationFinishReason
 
-    def advance(self, now: float) -> bool:
-        """Hand out what is due at `now`, monotonic seconds; return whether the answer is complete."""
-        from openvino_genai import GenerationFinishReason, GenerationStatus
+    def advance(self, now: float, pause_s: float) -> bool:
+        """Hand out what is due at `now`, monotonic seconds; return whether the answer is complete.
 
+        The next piece is due after `pause_s`, unless the answer ends before.
+        """
         status = self.handle.get_status()
-        running = status == GenerationStatus.RUNNING
+        running = status == self._status.RUNNING
         if running and not self._eager and now < self._due_s:
             return False
-        if status == GenerationStatus.IGNORED:
+        if status == self._status.IGNORED:
             self.arrived.put_nowait(EngineError("no room for this answer's keys and values; ask for fewer tokens"))
             return True
         ids: list[int] = []
@@ -250,8 +256,8 @@ class _Answer:
             for output in self.handle.read().values():
                 ids += output.generated_ids
                 scores += output.generated_log_probs
-                if output.finish_reason != GenerationFinishReason.NONE:
-                    reason = "length" if output.finish_reason == GenerationFinishReason.LENGTH else "stop"
+                if output.finish_reason != self._reason.NONE:
+                    reason = "length" if output.finish_reason == self._reason.LENGTH else "stop"
         if not ids and running:
             return False
         text = self._stop.feed(self._stream.feed(ids))
@@ -261,7 +267,7 @@ class _Answer:
         elif not running:
             reason = reason or "stop"
             text += self._stop.feed(self._stream.finish()) + self._stop.finish()
-        self._due_s = now + INTERVAL_S
+        self._due_s = max(self._due_s, now + pause_s)
         chosen = tuple(TokenLogprob(token=self._tokens.text_of(i), logprob=s) for i, s in zip(ids, scores, strict=True))
         self.arrived.put_nowait(
             Piece(

@@ -55,6 +55,7 @@ def _sampling(
     values = {name: _number(body, name) for name in RANGES if getattr(body, name) is not None}
     sampling = Sampling(
         max_tokens=max_tokens,
+        unwatched=not body.stream,
         top_k=_whole("top_k", body.top_k, 0, 1 << 31, 0),
         seed=None if body.seed is None else _whole("seed", body.seed, -(1 << 63), 1 << 63, 0),
         n=_whole("n", body.n, 1, MOST_CHOICES, 1),
