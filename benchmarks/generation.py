@@ -1,10 +1,10 @@
-"""Generation tokens per second: the raw engine in process beside the engine host over HTTP, interleaved.
+"""Generation tokens per second: the raw engine in process beside the engine host and the whole gateway, interleaved.
 
-    python benchmarks/generation.py [--folder DIR] [--rounds 3] [--tokens 128] [--url URL --key KEY --model NAME]
+    python benchmarks/generation.py [--folder DIR] [--rounds 5] [--tokens 128]
 
-Without `--folder` a random Llama of 16 M parameters is made. `--url` adds a column for any OpenAI-compatible server,
-such as the gateway in front of the same model. Greedy, end-of-sequence ignored, prompts of about 128 tokens.
-Prints a table and one line of JSON; ratios are to the raw engine of the same round.
+Without `--folder` a random Llama of 16 M parameters is made. The gateway is `tokenworks serve` with every duty on: key,
+label, ledger, bodies. Greedy, streamed, end-of-sequence ignored, prompts of about 128 tokens; ratios are to the raw
+engine of the same round. Writes results/generation.json and .md.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +25,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from tokenworks.factory.doctor import machine
+
 STREAMS = (1, 8, 16, 32)
 
 
@@ -32,17 +34,38 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--url", default="")
-    parser.add_argument("--key", default="none")
-    parser.add_argument("--model", default="m")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = chosen.folder or make_model(Path(scratch) / "model")
         options = json.dumps({"cache": str(Path(scratch) / "cache"), "threads": chosen.threads})
-        print(json.dumps(measure(folder, options, chosen)))
+        write(measure(folder, options, chosen), chosen)
+
+
+def write(found: dict[str, Any], chosen: argparse.Namespace) -> None:
+    """Keep the figures as data and as a table, and print the table."""
+    lines = [
+        "# Generation: tokens per second",
+        "",
+        f"{found['machine']['cpu']}, {found['machine']['cores']} cores shared by engine, gateway and client; "
+        f"{chosen.tokens} tokens a stream, {chosen.rounds} interleaved rounds, median (min - max).",
+        "",
+        "| streams | raw engine in process | engine host, HTTP | ratio | gateway and ledger | ratio |",
+        "|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in found["rows"]:
+        cells = [
+            f"{row[way]['tokens_per_s']:,} ({row[way]['min']:,} - {row[way]['max']:,})"
+            + ("" if way == "raw" else f" | {row[way]['ratio_to_raw']:.3f}")
+            for way in ("raw", "host", "gateway")
+        ]
+        lines.append(f"| {row['streams']} | " + " | ".join(cells) + " |")
+    results = Path(__file__).parent / "results"
+    (results / "generation.json").write_text(json.dumps(found, indent=1) + "\n")
+    (results / "generation.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
 
 
 def measure(folder: Path, options: str, chosen: argparse.Namespace) -> dict[str, Any]:
@@ -53,8 +76,8 @@ def measure(folder: Path, options: str, chosen: argparse.Namespace) -> dict[str,
         "raw": raw.run,
         "host": lambda prompts, tokens: over_http(host.url, "none", "m", prompts, tokens),
     }
-    if chosen.url:
-        ways["other"] = lambda prompts, tokens: over_http(chosen.url, chosen.key, chosen.model, prompts, tokens)
+    gateway = Gateway(folder, folder.parent / "home")
+    ways["gateway"] = lambda prompts, tokens: over_http(gateway.url, gateway.key, gateway.model, prompts, tokens)
     prompts = Prompts(folder)
     for run in ways.values():
         run(prompts.take(4), 16)  # warm
@@ -77,8 +100,8 @@ def measure(folder: Path, options: str, chosen: argparse.Namespace) -> dict[str,
         print(streams, {name: row[name] for name in ways}, file=sys.stderr, flush=True)
     host_rss = host.rss_mb()
     host.end()
-    machine = {"processor": platform.processor(), "python": platform.python_version(), "threads": chosen.threads}
-    return {"rows": rows, "host_load_s": host.load_s, "host_rss_mb": host_rss, "machine": machine}
+    gateway.end()
+    return {"rows": rows, "host_load_s": host.load_s, "host_rss_mb": host_rss, "machine": machine()}
 
 
 class Prompts:
@@ -153,6 +176,29 @@ class Host:
         import psutil
 
         return int(psutil.Process(self._process.pid).memory_info().rss / 1e6)
+
+    def end(self) -> None:
+        """Stop the process."""
+        self._process.terminate()
+        self._process.wait()
+
+
+class Gateway:
+    """`tokenworks serve` over the same folder, with every duty on."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        command = [sys.executable, "-m", "tokenworks.cli.main", "--home", str(home), "serve", "--port", "0"]
+        self._process = subprocess.Popen([*command, "--model", str(folder)], stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        said = ""
+        for line in self._process.stdout:
+            said += line
+            if "Try it" in line:
+                break
+        self.url = said.split("answers at ")[1].split()[0]
+        self.key = said.split("key ")[1].split()[0]
+        self.model = folder.name
+        threading.Thread(target=self._process.stdout.read, daemon=True).start()
 
     def end(self) -> None:
         """Stop the process."""

@@ -12,8 +12,8 @@ import pytest
 from system.processes import tokenworks, write_tasks
 from tokenworks.factory import Factory
 
-KILLS = 3
-pytestmark = pytest.mark.xdist_group("kill")
+KILLS = int(os.environ.get("KILLS", "3"))  # KILLS=10 for the long form
+pytestmark = [pytest.mark.xdist_group("kill"), pytest.mark.timeout(900)]
 
 
 def digests(home):

@@ -46,11 +46,16 @@ def up(
     _run(context.obj.at(home), wish, port)
 
 
-def serve(context: typer.Context, home: Home = None, port: Port = None) -> None:
+def serve(
+    context: typer.Context,
+    model: Annotated[Path | None, typer.Option(help="A Hugging Face folder to serve beside.")] = None,
+    home: Home = None,
+    port: Port = None,
+) -> None:
     """Serve what is released, without running the line."""
     from tokenworks.factory.up import Wish
 
-    _run(context.obj.at(home), Wish(line=False), port)
+    _run(context.obj.at(home), Wish(line=False, model=model), port)
 
 
 def _run(ours: Context, wish: Wish, port: int | None) -> None:

@@ -81,6 +81,17 @@ class Shown:
     settled: Callable[[Plant], None]
 
 
+def promised(factory: Factory, wish: Wish) -> list[str]:
+    """Return the names that must answer at the end.
+
+    Documents alone promise embeddings and search: whether so small a model may write in their manner, the gate says.
+    """
+    names = [task.name for task in factory.catalog.tasks.all()]
+    if wish.docs is None or wish.tasks:
+        return names
+    return [name for name in names if factory.catalog.releases.current(name) is not None]
+
+
 async def run(factory: Factory, wish: Wish, shown: Shown) -> list[str]:
     """Serve until interrupted (or, with `once`, until everything was tried); return what did not hold."""
     plant = Plant(factory)
@@ -95,7 +106,7 @@ async def run(factory: Factory, wish: Wish, shown: Shown) -> list[str]:
         if stop.is_set():
             return broken
         if wish.once:
-            broken += await plant.try_out([task.name for task in await asyncio.to_thread(factory.catalog.tasks.all)])
+            broken += await plant.try_out(await asyncio.to_thread(promised, factory, wish))
         await asyncio.to_thread(shown.settled, plant)
         if not wish.once:
             plant.fill_index()

@@ -20,7 +20,7 @@ from tokenworks.line.evaluate.params import EvaluateParams
 from tokenworks.line.evaluate.questions import question
 from tokenworks.line.evaluate.report import Evaluation
 
-VERSION = "2"
+VERSION = "3"
 CLASSIFIED, GENERATED = 10_000, 1_000  # items asked of a larger gold set: milliseconds each, and seconds each
 
 
