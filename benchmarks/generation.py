@@ -4,7 +4,7 @@
 
 Without `--folder` a random Llama of 16 M parameters is made. The gateway is `tokenworks serve` with every duty on: key,
 label, ledger, bodies. Greedy, streamed, end-of-sequence ignored, prompts of about 128 tokens; ratios are to the raw
-engine of the same round. Writes results/generation.json and .md.
+engine of the same round. Writes results/generation-TOKENS.json and .md.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ def write(found: dict[str, Any], chosen: argparse.Namespace) -> None:
         ]
         lines.append(f"| {row['streams']} | " + " | ".join(cells) + " |")
     results = Path(__file__).parent / "results"
-    (results / "generation.json").write_text(json.dumps(found, indent=1) + "\n")
-    (results / "generation.md").write_text("\n".join(lines) + "\n")
+    name = f"generation-{chosen.tokens}"
+    (results / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (results / f"{name}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
