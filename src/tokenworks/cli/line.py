@@ -55,8 +55,11 @@ def train(
     if events_for is not None:
         die_with(events_for)
         with ours.factory() as factory:
+            factory.listening(_print_event)
             for task in tasks:
-                _print_line(factory.listening(_print_event).make(task))
+                factory.read_documents(task)
+            for task in tasks:
+                _print_line(factory.make(task))
         return
     _make(ours, tasks)
 

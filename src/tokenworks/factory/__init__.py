@@ -74,6 +74,11 @@ class Factory(House):
         """Run the line for `task` (or its file): data, model, evaluation, gate, and the release if it won."""
         return self.producer.produce(self.remember(task), by="line")
 
+    def read_documents(self, task: Task) -> None:
+        """Read and curate the documents of `task`, where it has any: search has them before training begins."""
+        if task.data.sources:
+            documents(task, self.runner)
+
     def turn(self, name: str) -> Turn:
         """Learn from the corrections since the last turn of task `name`."""
         return turn(self.task(name), self.producer, self.ledger_root, self.bodies, by=f"turn, {_user()}")
