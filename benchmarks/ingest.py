@@ -3,9 +3,7 @@
     python benchmarks/ingest.py                      # speed, ours and datatrove's, interleaved
     python benchmarks/ingest.py --memory             # peak memory at 50 MB and at 500 MB of input
 
-The peer lives in an environment of its own, so that its dependencies stay out of the project's:
-
-    python -m venv /tmp/venv-datatrove && /tmp/venv-datatrove/bin/pip install "datatrove[io,processing]" spacy py3langid
+The peer comes with `./setup bench`; `--peer-python` names an environment of its own.
 
 Both sides read the files, detect the language (py3langid on both), score or filter quality by Gopher's rules, drop
 near copies by MinHash over word 5-grams in 14 bands of 8, and write JSON lines. Ours finds secrets and personal data
