@@ -2,12 +2,12 @@
 
 import asyncio
 
-import httpx
 import msgspec
 import openai
 import pytest
 
 from factory.banking import questions
+from tokenworks.core.ids import new_id
 from tokenworks.factory import Factory
 from tokenworks.factory.plant import Plant, local_key
 from tokenworks.flywheel.turn import last_turn
@@ -24,9 +24,11 @@ def ask_and_correct(plant, rows):
     """Ask every question over HTTP and send the right answer back; return how many were right at once."""
     api, right = client(plant), 0
     for row in rows:
-        raw = api.post("/classify", body={"model": "bank", "input": row["text"]}, cast_to=httpx.Response)
-        right += raw.json()["data"][0]["label"] == row["label"]
-        body = {"request_id": raw.headers["x-request-id"], "correction": row["label"]}
+        asked = new_id("ticket")
+        options = {"headers": {"x-request-id": asked}}
+        answer = api.post("/classify", body={"model": "bank", "input": row["text"]}, cast_to=object, options=options)
+        right += answer["data"][0]["label"] == row["label"]
+        body = {"request_id": asked, "correction": row["label"]}
         api.post("/feedback", body=body, cast_to=object)
     return right
 

@@ -162,8 +162,9 @@ async def test_a_remote_server_without_an_address_is_a_configuration_error() -> 
 
 
 PARENT = """
-import asyncio, json, sys
+import asyncio, json, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started with SIGINT ignored
 from tokenworks.serving.pool import Pool
 async def main():
     pool = Pool()

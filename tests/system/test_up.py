@@ -2,12 +2,12 @@
 
 import json
 
-import httpx
 import msgspec
 import openai
 import pytest
 
 from system.processes import Running, gone, tokenworks
+from tokenworks.core.ids import new_id
 from tokenworks.example.stdlib import Example
 
 pytestmark = pytest.mark.xdist_group("up")
@@ -71,8 +71,10 @@ def test_corrections_become_a_better_released_model(factory_running):
     rows = msgspec.json.Decoder(Example).decode_lines((factory_running.folder / "traffic.jsonl").read_bytes())
     api = client(factory_running)
     for row in rows[:500]:
-        raw = api.post("/classify", body={"model": "route", "input": row.text}, cast_to=httpx.Response)
-        body = {"request_id": request_id(raw), "correction": row.label}
+        asked = new_id("ticket")
+        options = {"headers": {"x-request-id": asked}}
+        api.post("/classify", body={"model": "route", "input": row.text}, cast_to=object, options=options)
+        body = {"request_id": asked, "correction": row.label}
         api.post("/feedback", body=body, cast_to=object)
     done = tokenworks(factory_running.home, "--json", "turn", "route")
     assert done.returncode == 0, done.stderr
