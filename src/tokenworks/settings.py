@@ -44,9 +44,8 @@ class LineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the line may use of this machine."""
 
     threads: int = 0  # 0: every core that this process may run on
-    processes: int = 0
+    processes: int = 0  # ingest workers; 0: as many as threads
     memory_mb: int = 1024  # bound of one ingest worker
-    keep_confidential_out: bool = False
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,11 +91,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def threads(self) -> int:
         """Cores that compute may use."""
         return self.line.threads or len(os.sched_getaffinity(0))
-
-    @property
-    def processes(self) -> int:
-        """Worker processes that ingest may use."""
-        return self.line.processes or len(os.sched_getaffinity(0))
 
 
 def load_settings(

@@ -57,7 +57,14 @@ class Factory(House):
     def runner(self) -> Runner:
         """What runs stages."""
         return Runner(
-            self.catalog, self.artifacts, self.ledger, self.home, threads=self.settings.threads, listen=self.listen
+            self.catalog,
+            self.artifacts,
+            self.ledger,
+            self.home,
+            threads=self.settings.threads,
+            processes=self.settings.line.processes,
+            memory_mb=self.settings.line.memory_mb,
+            listen=self.listen,
         )
 
     @property

@@ -42,7 +42,7 @@ def turn(task: Task, producer: Producer, ledger_root: Path, bodies: Bodies, *, b
     With no correction since the last turn nothing is trained. Each turn leaves one entry on the ledger.
     """
     started = time.monotonic()
-    past = [entry for _, entry in read(ledger_root) if isinstance(entry, TurnEntry) and entry.task == task.name]
+    past = _turns(task.name, ledger_root)
     feedback = [one for one in feedback_since(ledger_root) if _is_about(one, task.name)]
     corrections = [found for one in feedback if (found := _correction(one, bodies)) is not None]
     last = max((entry.at for entry in past), default=0.0)
@@ -97,7 +97,11 @@ def _entry(task: Task, number: int, new: int, outcome: Outcome | None, seconds: 
 
 def last_turn(task: str, ledger_root: Path) -> TurnEntry:
     """Return the last turn of `task`; raise `NotFoundError` when it never turned."""
-    turns = [entry for _, entry in read(ledger_root) if isinstance(entry, TurnEntry) and entry.task == task]
+    turns = _turns(task, ledger_root)
     if not turns:
         raise NotFoundError(f"task {task} never turned; send corrections to /v1/feedback, then: tokenworks turn {task}")
     return turns[-1]
+
+
+def _turns(task: str, ledger_root: Path) -> list[TurnEntry]:
+    return [entry for _, entry in read(ledger_root) if isinstance(entry, TurnEntry) and entry.task == task]

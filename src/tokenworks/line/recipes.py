@@ -49,7 +49,7 @@ class Recipe:
 def documents(task: Task, runner: Runner) -> Outputs:
     """Return {"corpus", "set_aside", "report", "ingest_report"} of the task's sources."""
     sources = tuple(_source(task, name) for name in task.data.sources)
-    params = IngestParams(sources=sources)
+    params = IngestParams(sources=sources, processes=runner.processes, memory_mb=runner.memory_mb)
     read = runner.run(INGEST, {"listing": fingerprint(params)}, params, task=task.name)
     inputs = {"documents": read["documents"], "set_aside": read["set_aside"]}
     kept = runner.run(CURATE, inputs, CurateParams(max_label=task.task.label), task=task.name)

@@ -42,6 +42,8 @@ class Runner:
     ledger: Ledger
     home: Path
     threads: int = 2
+    processes: int = 0  # ingest workers; 0: as many as threads
+    memory_mb: int = 1024  # of one ingest worker
     listen: Listener = unheard
 
     def run(self, stage: Stage, inputs: Mapping[str, str], params: Any, *, task: str) -> Outputs:
