@@ -18,7 +18,7 @@ dev: ## install what tests and benchmarks need as well
 	@./setup dev
 
 lint: dev ## style, types, and the one-way rule between rooms
-	@$(BIN)/ruff check src tests benchmarks
+	@$(BIN)/ruff check --no-cache src tests benchmarks
 	@$(BIN)/ruff format --check src tests benchmarks
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports

@@ -14,8 +14,6 @@ import httpx
 import numpy as np
 import openai
 import pytest
-from tokenworks.ledger.bodies import Bodies
-from tokenworks.ledger.views import feedback_since, find_request
 
 from tokenworks.core.errors import NotFoundError
 from tokenworks.core.label import Label
@@ -25,8 +23,10 @@ from tokenworks.gateway.releases import CatalogReleases
 from tokenworks.gateway.search import Found, SearchCall
 from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.keys import SCOPES, Keys
+from tokenworks.ledger.bodies import Bodies
 from tokenworks.ledger.entries import FeedbackEntry, RequestEntry
 from tokenworks.ledger.reader import read
+from tokenworks.ledger.views import feedback_since, find_request
 from tokenworks.ledger.writer import Ledger
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool

@@ -6,10 +6,10 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tokenworks.ledger.views import find_request
 
 from tokenworks.gateway.feedback import Feedback
 from tokenworks.gateway.notes import Notes
+from tokenworks.ledger.views import find_request
 
 if TYPE_CHECKING:
     import httpx
