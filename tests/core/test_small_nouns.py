@@ -15,7 +15,7 @@ from tokenworks.core.corpus import read_parts, write_parts
 from tokenworks.core.document import Document
 from tokenworks.core.errors import ConfigError
 from tokenworks.core.files import locked, write_atomic
-from tokenworks.core.ids import content_id, new_id, sha256_hex
+from tokenworks.core.ids import content_id, new_id, pseudonym, sha256_hex
 from tokenworks.core.label import Label, highest
 
 
@@ -93,3 +93,8 @@ def test_documents_come_back_as_written_whatever_the_size_of_parts(tmp_path_fact
     ]
     assert write_parts(folder, documents, part_bytes=part_bytes) == len(documents)
     assert list(read_parts(folder)) == documents
+
+
+def test_a_pseudonym_is_stable_within_a_tenant_and_differs_between_tenants():
+    assert pseudonym("a", "kim") == pseudonym("a", "kim") != pseudonym("b", "kim")
+    assert (len(pseudonym("a", "kim")), pseudonym("a", "")) == (16, "")

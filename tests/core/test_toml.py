@@ -14,7 +14,7 @@ def test_an_unknown_key_names_its_line_and_the_nearest_right_key():
 
 
 def test_a_key_like_no_other_lists_what_is_known():
-    with pytest.raises(ConfigError, match=r"line 4: unknown key 'zzz' in \[turn\]; known here: autonomy, when"):
+    with pytest.raises(ConfigError, match=r"line 4: unknown key 'zzz' in \[turn\]; known here: autonomy, .*when"):
         parse_toml('[task]\nname="x"\n[turn]\nzzz = 1', Task, where="t")
 
 

@@ -11,7 +11,7 @@ from tokenworks.core.errors import ConflictError, NotFoundError
 from tokenworks.core.ids import sha256_hex
 from tokenworks.core.model import ModelVersion
 from tokenworks.store.catalog import Catalog
-from tokenworks.store.nouns import CatalogTask, Key, Owner, Run, Source, StageResult, Tenant
+from tokenworks.store.nouns import CatalogTask, Key, Object, Owner, Run, Source, StageResult, Tenant
 
 
 def _version(folder: str = "f1", **changes: object) -> ModelVersion:
@@ -194,3 +194,26 @@ def test_the_same_folder_registered_at_once_is_one_version(catalog: Catalog) -> 
     with ThreadPoolExecutor(6) as pool:
         versions = list(pool.map(lambda _: catalog.models.add(_version("same")).version, range(12)))
     assert versions == [1] * 12
+
+
+def test_an_object_is_changed_by_one_writer_at_a_time(catalog: Catalog) -> None:
+    first = Object(kind="job", id="j1", scope="a", body={"status": "queued"}, created_at=1.0)
+    catalog.objects.add(first)
+    with pytest.raises(ConflictError, match="j1 exists"):
+        catalog.objects.add(first)
+    changed = catalog.objects.update(msgspec.structs.replace(first, body={"status": "running"}))
+    assert catalog.objects.get("job", "j1") == changed
+    with pytest.raises(ConflictError, match="changed meanwhile"):
+        catalog.objects.update(msgspec.structs.replace(first, body={"status": "cancelled"}))
+    assert catalog.objects.get("job", "j1") == changed
+
+
+def test_objects_are_listed_by_kind_and_scope_and_can_be_deleted(catalog: Catalog) -> None:
+    for number, scope in enumerate("aba"):
+        catalog.objects.add(Object(kind="file", id=f"f{number}", scope=scope, body={}, created_at=float(-number)))
+    assert [one.id for one in catalog.objects.of("file", "a")] == ["f2", "f0"]
+    assert [one.id for one in catalog.objects.of("file")] == ["f2", "f1", "f0"]
+    assert catalog.objects.of("job") == []
+    assert catalog.objects.delete("file", "f2")
+    assert not catalog.objects.delete("file", "f2")
+    assert catalog.objects.get("file", "f2") is None

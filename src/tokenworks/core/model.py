@@ -28,14 +28,17 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """A recorded step: from `at` on, `alias` is answered by `model_version`."""
+    """A recorded step: from `at` on, `alias` is answered by `model@version`, but for the share of a canary."""
 
     id: str
     alias: str
     model: str
     version: int  # 0: nothing answers any more
-    action: str  # promote | rollback | withdraw
+    action: str  # promote | rollback | withdraw | canary (a trial begins) | end (a trial is over)
     reason: str
     by: str
     at: float
     evidence: str = ""  # digest of the gate's verdict, JSON
+    canary: int = 0  # the version on trial; 0: none
+    share: float = 0.0  # of the users, whose requests the version on trial answers; in a shadow: that it is shown
+    mode: str = ""  # canary | shadow: a shadow's answers go to nobody

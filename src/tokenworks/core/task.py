@@ -62,6 +62,10 @@ class TaskCheck(msgspec.Struct, frozen=True, kw_only=True):
     held_out: float = 0.2
     floor: dict[str, float] = {}
     margin: float = 0.02  # how much worse a candidate may be and still count as not worse
+    general: str = ""  # frozen examples of what must not be forgotten, in the format of gold
+    safety: str = ""  # frozen examples on which no candidate may be wrong where the incumbent is right
+    latency_margin: float = 0.25  # how much slower at p95 a candidate may be: 0.25 is a quarter
+    cost_margin: float = 0.25  # how much more a right answer may cost
 
 
 class TaskLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,11 +76,27 @@ class TaskLimits(msgspec.Struct, frozen=True, kw_only=True):
     cost_per_1k_answers: float | None = None
 
 
-class TaskTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """When the flywheel turns, and how far it may go alone."""
+class TaskCanary(msgspec.Struct, frozen=True, kw_only=True):
+    """How a candidate that passed the gate is tried on live traffic. With a share of 0 the gate's word is enough."""
 
-    when: str = "200 new corrections"
-    autonomy: Literal["propose", "canary", "promote"] = "promote"
+    share: float = 0.0  # of the users
+    shadow: bool = False  # first answer beside the incumbent, shown to nobody
+    margin: float = 0.02  # how much worse live outcomes may be and still count as not worse
+    alpha: float = 0.05  # the probability of a wrong promotion, and of a wrong roll-back, however often one looks
+    longest: str = "7d"  # after that a trial that decided nothing ends, and the incumbent stays
+
+
+class TaskTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """When the flywheel turns, what it learns from, and how far it may go alone."""
+
+    when: str = "200 new corrections"  # or "24h"
+    autonomy: Literal["propose", "canary", "promote"] = "promote"  # propose: a person starts the trial; canary: ends it
+    canary: TaskCanary = TaskCanary()
+    candidates: tuple[str, ...] = ()  # sft, dpo, grpo, distil, prompt; empty: what the kind usually does
+    teacher: str = ""  # a released model that `distil` asks
+    replay: float = 0.2  # share of earlier examples in what a tuning step sees
+    retention_days: float = 365.0  # older traffic is not learned from
+    per_principal: float = 0.1  # the largest share of new examples that may come from one principal
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

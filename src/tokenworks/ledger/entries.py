@@ -35,6 +35,10 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     prompt_digest: str = ""
     answer_digest: str = ""
     error: str = ""  # the error code, never the text of a prompt
+    user: str = ""  # pseudonym of the caller's end user, see `core.ids.pseudonym`
+    conversation: str = ""  # pseudonym of what the caller says belongs together
+    learn: bool = True  # False: caller, key or tenant refused that anything is learned from it
+    arm: str = ""  # while a canary runs: incumbent | canary | shadow
 
 
 class FeedbackEntry(Entry, frozen=True, kw_only=True, tag="feedback"):
@@ -48,6 +52,10 @@ class FeedbackEntry(Entry, frozen=True, kw_only=True, tag="feedback"):
     has_correction: bool = False
     salt: str = ""
     correction_digest: str = ""
+    user: str = ""  # pseudonym of the end user who gave it
+    outcome: float | None = None  # what became of it, known later: 0 (failed) to 1 (succeeded)
+    preferred_over: str = ""  # the request whose answer was the worse of two
+    signal: str = ""  # what the user did with the answer: accepted | edited | regenerated
 
 
 class ReleaseEntry(Entry, frozen=True, kw_only=True, tag="release"):
@@ -87,6 +95,37 @@ class TurnEntry(Entry, frozen=True, kw_only=True, tag="turn"):
     evidence: str = ""
     corrections: int = 0
     seconds: float = 0.0
+    dataset: str = ""  # digest of the selection's report
+    quarantined: int = 0
+    live: str = ""  # digest of what the canary showed
+    approved_by: str = ""
+    engine_s: float = 0.0  # engine-seconds spent on judging and teaching
+    train_s: float = 0.0
 
 
-AnyEntry = RequestEntry | FeedbackEntry | ReleaseEntry | StageEntry | ModelEntry | TurnEntry
+class TurnStepEntry(Entry, frozen=True, kw_only=True, tag="turn-step"):
+    """A step of a turn ended. Written once per step, however often the turn was killed."""
+
+    task: str
+    number: int
+    step: str  # select | train | gate | canary | release | end
+    says: str  # in one line
+    evidence: str = ""  # digest
+    seconds: float = 0.0
+
+
+class ErasureEntry(Entry, frozen=True, kw_only=True, tag="erasure"):
+    """Texts were erased on somebody's request. What was said of them in the log stays provable."""
+
+    erasure_id: str
+    tenant: str
+    user: str = ""  # whose texts: a pseudonym
+    request_id: str = ""  # or of which request
+    requests: int = 0  # how many were erased
+    versions: tuple[str, ...] = ()  # model versions that had learned from them
+    by: str = ""
+
+
+AnyEntry = (
+    RequestEntry | FeedbackEntry | ReleaseEntry | StageEntry | ModelEntry | TurnEntry | TurnStepEntry | ErasureEntry
+)

@@ -13,6 +13,7 @@ from tokenworks.core.errors import StoreError
 from tokenworks.core.files import locked
 from tokenworks.store.access import Keys, Tenants
 from tokenworks.store.database import Database
+from tokenworks.store.objects import Objects
 from tokenworks.store.releases import Releases
 from tokenworks.store.schema import HEAD
 from tokenworks.store.stages import Runs, Stages
@@ -53,6 +54,7 @@ class Catalog:
         self.runs = Runs(database)
         self.models = Models(database)
         self.releases = Releases(database)
+        self.objects = Objects(database)
 
     def __enter__(self) -> Self:
         return self

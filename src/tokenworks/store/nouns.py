@@ -113,3 +113,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     stage: str = ""  # where it is now, or where it ended
     finished_at: float | None = None
     error: str = ""
+
+
+class Object(msgspec.Struct, frozen=True, kw_only=True):
+    """Something kept under an id: a file, a job, an eval, a turn. Its body is the owner's own struct as JSON."""
+
+    kind: str
+    id: str
+    scope: str  # whose it is: a tenant, or a task
+    body: dict[str, Any]
+    created_at: float
+    revision: int = 1  # rises with every change; see `Objects.update`

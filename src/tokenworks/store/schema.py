@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-HEAD = "0001"  # the newest migration; a test compares
+HEAD = "0002"  # the newest migration; a test compares
 
 metadata = MetaData()
 _bigint = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by INTEGER PRIMARY KEY only
@@ -143,5 +143,19 @@ releases = Table(
     Column("by", String, nullable=False),
     Column("at", Float, nullable=False),
     Column("evidence", String, nullable=False),
+    Column("canary", Integer, nullable=False, server_default="0"),
+    Column("share", Float, nullable=False, server_default="0"),
+    Column("mode", String, nullable=False, server_default=""),
     Index("releases_by_alias", "alias", "number"),
+)
+objects = Table(
+    "objects",  # what callers and turns keep here under an id: files, jobs, evals, turns
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("scope", String, nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    Column("created_at", Float, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Index("objects_by_scope", "kind", "scope", "created_at"),
 )
