@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import struct
 from bisect import bisect_left
+from collections.abc import Collection, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+import numpy as np
 import zstandard
 
 from tokenworks.core.errors import IntegrityError
@@ -67,6 +69,23 @@ class Shelf:
             raise IntegrityError(f"{self.path}: the text at byte {offset} is damaged; restore the file from a backup")
         return None if found is None else _unpacked(found)
 
+    def find_many(self, keys: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield those of `keys` that are here with their texts, in the order of the file: one pass over it at most."""
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            wanted = set(keys)
+            for offset in sorted(self._offsets_of(file.fileno(), wanted)):
+                found = _read(file.fileno(), offset)
+                if found is None:
+                    raise IntegrityError(
+                        f"{self.path}: the text at byte {offset} is damaged; restore the file from a backup"
+                    )
+                if found.key in wanted:  # another key may have the same hash
+                    yield found.key, _unpacked(found)
+
     def write_index(self) -> None:
         """Write down where everything is, once the file grows no more."""
         with self.path.open("rb") as file:
@@ -87,6 +106,17 @@ class Shelf:
             self._scan(file)
             return self._offsets.get(key)
         return self._look_up(file, key)
+
+    def _offsets_of(self, file: int, keys: set[bytes]) -> list[int]:
+        """Return where texts under `keys` may be, the last one of each key."""
+        if self._offset(file, b"") is None and not self._index:  # reads the index, or scans what came since
+            return [self._offsets[key] for key in keys if key in self._offsets]
+        slots = np.frombuffer(self._index, ">u8").reshape(-1, 2)
+        hashes = np.sort(np.frombuffer(b"".join(map(_hash, keys)), ">u8").astype(np.uint64))
+        places = np.searchsorted(hashes, slots[:, 0].astype(np.uint64))
+        here = places < len(hashes)
+        here[here] = hashes[places[here]] == slots[here, 0].astype(np.uint64)
+        return [int(offset) for offset in slots[here, 1]]
 
     def _look_up(self, file: int, key: bytes) -> int | None:
         wanted, slots = _hash(key), len(self._index) // _SLOT
