@@ -1,6 +1,7 @@
 """One file of texts by key, which only grows, and its index, which can be made again from it. Knows no request.
 
-A text is `crc32 | key bytes | text bytes | form | key | text`, little-endian; the checksum covers all that follows it.
+A text is `crc32 | key bytes | text bytes | form | key | text`, little-endian; the checksum covers all that follows it,
+of an erased text all but the zeros in the text's place.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from tokenworks.core.files import write_atomic
 SUFFIX = ".bodies"
 COMPRESS_FROM = 256  # bytes; shorter texts would only grow
 MAX_TEXT_BYTES = 256 << 20
-_HEAD = struct.Struct("<IHIB")
-_PLAIN, _ZSTD = 0, 1
+HEAD = struct.Struct("<IHIB")
+PLAIN, ZSTD, ERASED = 0, 1, 2
 _SLOT = 16  # bytes of an index entry: hash of the key, then the offset, both big-endian so that they sort as bytes
 
 
@@ -39,12 +40,18 @@ class Found(NamedTuple):
 
 def record(key: bytes, text: bytes, compressor: zstandard.ZstdCompressor) -> bytes:
     """Return `text` in the form that it has in the file."""
-    form = _PLAIN
+    form = PLAIN
     if len(text) >= COMPRESS_FROM:
         packed = compressor.compress(text)
         if len(packed) < len(text):
-            form, text = _ZSTD, packed
-    body = _HEAD.pack(0, len(key), len(text), form)[4:] + key + text
+            form, text = ZSTD, packed
+    body = HEAD.pack(0, len(key), len(text), form)[4:] + key + text
+    return struct.pack("<I", crc32(body)) + body
+
+
+def erased(key: bytes, text_bytes: int = 0) -> bytes:
+    """Return how the place of a text begins once it is erased; `text_bytes` zeros follow."""
+    body = HEAD.pack(0, len(key), text_bytes, ERASED)[4:] + key
     return struct.pack("<I", crc32(body)) + body
 
 
@@ -58,16 +65,33 @@ class Shelf:
         self._scanned = 0
 
     def find(self, key: bytes) -> bytes | None:
-        """Return the text last stored under `key`, or None."""
+        """Return the text last stored under `key`, or None where there is none or it was erased."""
+        found = self._found(key)
+        return None if found is None or found.form == ERASED else _unpacked(found)
+
+    def is_erased(self, key: bytes) -> bool:
+        """Return whether a text under `key` was erased here."""
+        found = self._found(key)
+        return found is not None and found.form == ERASED
+
+    def places(self, keys: set[bytes]) -> list[int]:
+        """Return where the last texts under `keys` may be: no need to read the file where that is nowhere."""
+        try:
+            with self.path.open("rb") as file:
+                return self._offsets_of(file.fileno(), keys)
+        except FileNotFoundError:
+            return []
+
+    def _found(self, key: bytes) -> Found | None:
         try:
             with self.path.open("rb") as file:
                 offset = self._offset(file.fileno(), key)
-                found = None if offset is None else _read(file.fileno(), offset)
+                found = None if offset is None else read_at(file.fileno(), offset)
         except FileNotFoundError:
             return None
         if offset is not None and (found is None or found.key != key):
-            raise IntegrityError(f"{self.path}: the text at byte {offset} is damaged; restore the file from a backup")
-        return None if found is None else _unpacked(found)
+            raise self._damaged(offset)
+        return found
 
     def find_many(self, keys: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Yield those of `keys` that are here with their texts, in the order of the file: one pass over it at most."""
@@ -78,13 +102,14 @@ class Shelf:
         with file:
             wanted = set(keys)
             for offset in sorted(self._offsets_of(file.fileno(), wanted)):
-                found = _read(file.fileno(), offset)
+                found = read_at(file.fileno(), offset)
                 if found is None:
-                    raise IntegrityError(
-                        f"{self.path}: the text at byte {offset} is damaged; restore the file from a backup"
-                    )
-                if found.key in wanted:  # another key may have the same hash
+                    raise self._damaged(offset)
+                if found.key in wanted and found.form != ERASED:  # another key may have the same hash
                     yield found.key, _unpacked(found)
+
+    def _damaged(self, offset: int) -> IntegrityError:
+        return IntegrityError(f"{self.path}: the text at byte {offset} is damaged; restore the file from a backup")
 
     def write_index(self) -> None:
         """Write down where everything is, once the file grows no more."""
@@ -93,6 +118,12 @@ class Shelf:
         slots = sorted(_hash(key) + offset.to_bytes(8, "big") for key, offset in self._offsets.items())
         write_atomic(self.index_path, b"".join(slots))
         self._offsets.clear()
+
+    def count(self) -> int:
+        """Return how many keys have a text here."""
+        with self.path.open("rb") as file:
+            self._offset(file.fileno(), b"")
+        return len(self._index) // _SLOT if self._index else len(self._offsets)
 
     @property
     def index_path(self) -> Path:
@@ -126,37 +157,54 @@ class Shelf:
             if entry[:8] != wanted:
                 return None
             offset = int.from_bytes(entry[8:], "big")
-            found = _read(file, offset)
+            found = read_at(file, offset)
             if found is None or found.key == key:
                 return offset
         return None
 
     def _scan(self, file: int) -> None:
         """Learn of the texts that came since the last time; an unfinished one at the end is left for the next time."""
-        while (found := _read(file, self._scanned)) is not None:
+        while (found := read_at(file, self._scanned)) is not None:
             self._offsets[found.key] = self._scanned
             self._scanned = found.end
 
 
-def _read(file: int, offset: int) -> Found | None:
+def read_at(file: int, offset: int) -> Found | None:
     """Return the text at `offset`, or None where there is none that is whole."""
+    # Twice: one that is erased while we read is neither the old nor the new one, and is whole a moment later.
+    return _read(file, offset) or _read(file, offset)
+
+
+def _read(file: int, offset: int) -> Found | None:
     start = os.pread(file, 4096, offset)  # most texts are short: one read
-    if len(start) < _HEAD.size:
+    if len(start) < HEAD.size:
         return None
-    crc, key_bytes, text_bytes, form = _HEAD.unpack_from(start)
-    size = _HEAD.size + key_bytes + text_bytes
+    crc, key_bytes, text_bytes, form = HEAD.unpack_from(start)
+    size = HEAD.size + key_bytes + text_bytes
     if text_bytes > MAX_TEXT_BYTES:
         return None
+    if form == ERASED:
+        return _read_erased(file, offset, start, size)
     if size > len(start):
         start += os.pread(file, size - len(start), offset + len(start))
     if len(start) < size or crc32(start[4:size]) != crc:
         return None
-    middle = _HEAD.size + key_bytes
-    return Found(start[_HEAD.size : middle], start[middle:size], form, offset + size)
+    middle = HEAD.size + key_bytes
+    return Found(start[HEAD.size : middle], start[middle:size], form, offset + size)
+
+
+def _read_erased(file: int, offset: int, start: bytes, size: int) -> Found | None:
+    crc, key_bytes, _, _ = HEAD.unpack_from(start)
+    middle = HEAD.size + key_bytes
+    if middle > len(start):
+        start += os.pread(file, middle - len(start), offset + len(start))
+    if len(start) < middle or crc32(start[4:middle]) != crc:
+        return None
+    return Found(start[HEAD.size : middle], b"", ERASED, offset + size)
 
 
 def _unpacked(found: Found) -> bytes:
-    if found.form == _PLAIN:
+    if found.form == PLAIN:
         return found.text
     return zstandard.ZstdDecompressor().decompress(found.text, max_output_size=MAX_TEXT_BYTES)
 
