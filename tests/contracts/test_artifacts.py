@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tokenworks.core.errors import IntegrityError, NotFoundError, StoreError
+from tokenworks.core.errors import ErasedError, IntegrityError, NotFoundError, StoreError
 from tokenworks.core.ids import canonical_json, sha256_hex
 from tokenworks.store.artifacts import ArtifactStore, open_artifacts
 
@@ -240,3 +241,38 @@ def test_a_missing_file_or_folder_is_named(store: ArtifactStore, tmp_path: Path)
         store.put_file(tmp_path / "nothing-here")
     with pytest.raises(StoreError, match="nothing-here"):
         store.put_folder(tmp_path / "nothing-here")
+
+
+def test_what_was_erased_says_so_and_is_nowhere_left(store: ArtifactStore, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_bytes(b"her secret words")
+    folder = store.put_folder(tmp_path / "in")
+    blob = sha256_hex(b"her secret words")
+    shutil.copytree(store.folder(folder), tmp_path / "copy")  # made as a link or a copy, and read
+    shutil.rmtree(tmp_path / "in")
+    shutil.rmtree(tmp_path / "copy")
+    for digest in (folder, blob):
+        store.erase(digest, because="er-1")
+        store.erase(digest, because="er-1")
+        assert not store.has(digest)
+        assert store.erased(digest) == "er-1"
+    for read in (store.get_bytes, store.open, store.folder, store.size):
+        with pytest.raises(NotFoundError):
+            read(blob)
+    with pytest.raises(ErasedError, match="erased on request \\(er-1\\)"):
+        store.get_bytes(blob)
+    assert list(store.digests()) == []
+    assert not any(b"secret" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_what_was_never_there_was_not_erased(store: ArtifactStore) -> None:
+    assert store.erased(ABSENT) == ""
+    with pytest.raises(NotFoundError, match="run the stage"):
+        store.get_bytes(ABSENT)
+
+
+def test_bytes_may_come_back_after_their_erasure(store: ArtifactStore) -> None:
+    digest = store.put_bytes(b"text")
+    store.erase(digest, because="er-1")
+    assert store.put_bytes(b"text") == digest
+    assert (store.erased(digest), store.get_bytes(digest)) == ("", b"text")

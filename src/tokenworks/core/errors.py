@@ -31,6 +31,10 @@ class NotFoundError(StoreError):
     """A named thing does not exist."""
 
 
+class ErasedError(NotFoundError):
+    """A thing that was here was erased on request: it is not lost, and will not come back."""
+
+
 class ConflictError(StoreError):
     """A thing of this name, or a competing change, is already there."""
 

@@ -107,6 +107,19 @@ class ArtifactStore:
         """Yield the digest of everything stored, manifests included."""
         return self._blobs.digests()
 
+    def erase(self, digest: str, *, because: str) -> None:
+        """Delete the bytes and every local copy; from then on reading them raises `ErasedError` with `because`.
+
+        Of a folder it is the manifest that goes: erase the digests of its files as well. Done again after a kill, it
+        finishes. The same bytes may be stored again later: that is a new decision of whoever does it.
+        """
+        self._folders.drop(_checked(digest))
+        self._blobs.erase(digest, because)
+
+    def erased(self, digest: str) -> str:
+        """Return why the bytes were erased, empty where they were not or came back since."""
+        return self._blobs.erased(_checked(digest))
+
     def _put(self, path: Path) -> tuple[str, int]:
         try:
             with path.open("rb") as file:

@@ -41,6 +41,14 @@ class Blobs(Protocol):
         """Return where the bytes lie, for people."""
         ...
 
+    def erase(self, digest: str, because: str) -> None:
+        """Keep `because` in the place of the bytes, then delete them; done again, it finishes what a kill left."""
+        ...
+
+    def erased(self, digest: str) -> str:
+        """Return why the bytes were erased, empty where they were not or came back since."""
+        ...
+
 
 def copy_hashed(source: BinaryIO, target: BinaryIO | None) -> tuple[str, int]:
     """Copy the rest of `source` into `target` (None: nowhere); return digest and bytes of what was read."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from tokenworks.core.errors import NotFoundError, StoreError
-from tokenworks.core.files import sync_folder
+from tokenworks.core.errors import ErasedError, NotFoundError, StoreError
+from tokenworks.core.files import sync_folder, write_atomic
 from tokenworks.store.blobs import copy_hashed
 
 STALE_S = 86_400.0  # a partial file that nobody has touched for a day was left by a killed process
@@ -74,6 +74,8 @@ class LocalBlobs:
         """Return the file itself; raise `NotFoundError`."""
         path = self._path(digest)
         if not path.is_file():
+            if because := self.erased(digest):
+                raise ErasedError(f"artifact {digest} was erased on request ({because}); make what needs it anew")
             raise NotFoundError(f"artifact {digest} is not in {self.root}; run the stage that makes it again")
         return path
 
@@ -81,12 +83,27 @@ class LocalBlobs:
         """Return the path, for people."""
         return str(self._path(digest))
 
+    def erase(self, digest: str, because: str) -> None:
+        """Keep `because`, then delete the file."""
+        with _explained(self.root):
+            write_atomic(self._tombstone(digest), because.encode())
+            self._path(digest).unlink(missing_ok=True)
+
+    def erased(self, digest: str) -> str:
+        """Return why the bytes were erased, empty where they were not or came back since."""
+        if self.has(digest) or not self._tombstone(digest).exists():
+            return ""
+        return self._tombstone(digest).read_text()
+
     def drop(self, digest: str) -> None:
         """Forget the bytes: for a cache that found them damaged."""
         self._path(digest).unlink(missing_ok=True)
 
     def _path(self, digest: str) -> Path:
         return self.root / digest[:2] / digest[2:4] / digest
+
+    def _tombstone(self, digest: str) -> Path:
+        return self.root / "erased" / digest
 
     def _sweep(self) -> None:
         """Remove what killed processes left half-written."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tokenworks.core.errors import IntegrityError, MissingExtraError, NotFoundError, StoreError
+from tokenworks.core.errors import ErasedError, IntegrityError, MissingExtraError, NotFoundError, StoreError
 from tokenworks.store.blobs import hash_file
 from tokenworks.store.blobs_local import LocalBlobs
 
@@ -55,7 +55,8 @@ class S3Blobs:
         with self._explained(""):
             for page in pages.paginate(Bucket=self._bucket, Prefix=root):
                 for item in page.get("Contents", ()):
-                    yield str(item["Key"]).rsplit("/", 1)[-1]
+                    if not str(item["Key"]).startswith(f"{root}erased/"):
+                        yield str(item["Key"]).rsplit("/", 1)[-1]
 
     def local(self, digest: str) -> Path:
         """Return the cached file, downloaded and verified first where it is not there or damaged."""
@@ -63,9 +64,7 @@ class S3Blobs:
             if hash_file(self._cache.local(digest)) == digest:
                 return self._cache.local(digest)
             self._cache.drop(digest)
-        with self._explained(digest):
-            body = self._client.get_object(Bucket=self._bucket, Key=self._key(digest))["Body"]
-            found, _ = self._cache.put(body)
+        found = self._download(digest)
         if found != digest:
             self._cache.drop(found)
             raise IntegrityError(
@@ -74,9 +73,45 @@ class S3Blobs:
             )
         return self._cache.local(digest)
 
+    def _download(self, digest: str) -> str:
+        try:
+            with self._explained(digest):
+                body = self._client.get_object(Bucket=self._bucket, Key=self._key(digest))["Body"]
+                return self._cache.put(body)[0]
+        except NotFoundError:
+            if because := self.erased(digest):
+                raise ErasedError(
+                    f"artifact {digest} was erased on request ({because}); make what needs it anew"
+                ) from None
+            raise
+
     def place(self, digest: str) -> str:
         """Return the address, for people."""
         return f"s3://{self._bucket}/{self._key(digest)}"
+
+    def erase(self, digest: str, because: str) -> None:
+        """Keep `because` under another key, then delete the object and the cached file.
+
+        A bucket with versioning keeps the old version: delete it there, or let its life cycle rule do it.
+        """
+        with self._explained(digest):
+            self._client.put_object(Bucket=self._bucket, Key=self._tombstone(digest), Body=because.encode())
+            self._client.delete_object(Bucket=self._bucket, Key=self._key(digest))
+        self._cache.drop(digest)
+
+    def erased(self, digest: str) -> str:
+        """Return why the bytes were erased, empty where they were not or came back since."""
+        if self.has(digest):
+            return ""
+        try:
+            with self._explained(digest):
+                body = self._client.get_object(Bucket=self._bucket, Key=self._tombstone(digest))["Body"].read()
+        except NotFoundError:
+            return ""
+        return bytes(body).decode()
+
+    def _tombstone(self, digest: str) -> str:
+        return f"{self._prefix}/erased/{digest}" if self._prefix else f"erased/{digest}"
 
     def _key(self, digest: str) -> str:
         path = f"{digest[:2]}/{digest[2:4]}/{digest}"

@@ -36,6 +36,11 @@ class Folders:
             ) from error
         return final
 
+    def drop(self, digest: str) -> None:
+        """Forget the folder: its files may be links to bytes that are to be deleted."""
+        with locked(self._root / "locks" / digest[:2]):
+            shutil.rmtree(self._root / digest, ignore_errors=True)
+
     def _make(self, final: Path, manifest: Mapping[str, tuple[str, int]]) -> None:
         partial = self._root / f"partial-{final.name}"
         shutil.rmtree(partial, ignore_errors=True)  # left by a killed process; the lock is ours

@@ -41,6 +41,11 @@ class Stages:
         query = select(schema.stage_results).where(columns.task == task)
         return self._all(query.order_by(columns.finished_at, columns.key))
 
+    def all(self) -> list[StageResult]:
+        """Return every result, oldest first."""
+        columns = schema.stage_results.c
+        return self._all(select(schema.stage_results).order_by(columns.finished_at, columns.key))
+
     def producers(self, digest: str) -> list[StageResult]:
         """Return the results that have the artifact `digest` among their outputs, oldest first."""
         columns = schema.stage_results.c

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tokenworks.core.clock import iso
-from tokenworks.core.errors import NotFoundError
+from tokenworks.core.errors import ErasedError, NotFoundError
 from tokenworks.core.model import ModelVersion
 from tokenworks.store.artifacts import ArtifactStore
 from tokenworks.store.catalog import Catalog
@@ -107,6 +107,8 @@ class _Tracer:
     def _size(self, digest: str, measure: Callable[[str], int]) -> tuple[str, ...]:
         try:
             return (_amount(measure(digest)),)
+        except ErasedError:
+            return ("erased on request",)
         except NotFoundError:
             return ()  # such as the fingerprint of a listing: a hash of something that is not kept
 
@@ -115,10 +117,13 @@ class _Tracer:
         digest = result.outputs.get("corpus")
         if digest is None:
             return ()
-        files = self._artifacts.manifest(digest)
-        if "manifest.json" not in files:
-            return ()
-        manifest = self._json(self._artifacts.get_bytes(files["manifest.json"][0]))
+        try:
+            files = self._artifacts.manifest(digest)
+            if "manifest.json" not in files:
+                return ()
+            manifest = self._json(self._artifacts.get_bytes(files["manifest.json"][0]))
+        except ErasedError:
+            return ("erased on request",)
         return (f"{manifest.get('documents', '?')} documents", f"label {manifest.get('label', '?')}")
 
     def _sources(self, result: StageResult) -> tuple[Node, ...]:
