@@ -408,6 +408,24 @@ def test_a_part_of_the_corrections_is_only_measured_on_and_stays_so(stage: Stage
     assert not texts(later["fresh"]) & texts(later["train"])
 
 
+def test_what_was_selected_as_fresh_is_fresh_and_nothing_else_is(stage: Stage):
+    learned = [{"text": text, "label": label} for text, label in many("billing", 30, seed=5)]
+    measured = [{"text": text, "label": label} for text, label in many("shipping", 9, seed=6)]
+    leak = {"text": "where is my refund for march", "label": "billing"}  # a gold text
+    result = stage(examples=TRAIN, gold=GOLD, corrections=jsonl(learned), fresh=jsonl([*measured, leak]))
+    assert texts(result["fresh"]) == texts(measured)
+    assert texts(learned) <= texts(result["train"])
+    assert not texts(measured) & texts(result["train"])
+    assert result["report"]["accounts"]["corrections"]["set_aside"]["in gold"] == 1
+
+
+def test_an_empty_fresh_part_means_that_all_corrections_are_trained_on(stage: Stage):
+    said = [{"text": text, "label": label} for text, label in many("billing", 30, seed=5)]
+    result = stage(examples=TRAIN, gold=GOLD, corrections=jsonl(said), fresh=b"")
+    assert result["fresh"] == []
+    assert texts(said) <= texts(result["train"])
+
+
 def test_the_example_behind_a_fresh_correction_does_not_train(stage: Stage):
     said = [correction(text, "shipping", n) for n, (text, _) in enumerate(many("billing", 20))]
     params = ExamplesParams(task="t", kind="classify", fresh=0.99)

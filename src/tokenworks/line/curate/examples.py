@@ -45,7 +45,8 @@ class ExamplesParams(msgspec.Struct, frozen=True, kw_only=True):
 def prepare(inputs: Mapping[str, str], params: ExamplesParams, bench: Bench) -> Outputs:
     """Divide the examples; raise `DataError` naming file, line and the way out for what cannot be meant.
 
-    inputs: "examples", optional "gold", "corrections" (blobs). outputs: "train", "gold", "fresh" (JSONL blobs),
+    inputs: "examples", optional "gold", "corrections", "fresh" (blobs; "fresh" is the part of the corrections that is
+    only measured on: without it a share is taken by hash). outputs: "train", "gold", "fresh" (JSONL blobs),
     "report" (`ExamplesReport`). Of several corrections of a text the latest wins; it replaces the example of the
     same text, unless a gold file already answers it: then it is listed as a dispute.
     """
@@ -68,8 +69,11 @@ def _divide(inputs: Mapping[str, str], params: ExamplesParams, bench: Bench) -> 
     found = _survey.survey(examples, held_out)
     _require_classes(examples, found)
     work = _Work(params, bench, examples, found, NearIndex(params.near))
-    if "corrections" in inputs:
-        work.corrections = read_corrections(file("corrections", params.corrections_name), found)
+    if "corrections" in inputs or "fresh" in inputs:
+        learned, fresh = (
+            file(name, params.corrections_name) if name in inputs else None for name in ("corrections", "fresh")
+        )
+        work.corrections = read_corrections(learned, found, fresh)
     if held_out is None:
         gold = file("gold", params.gold_name)
         work.take_gold(gold, _survey.survey(gold))
