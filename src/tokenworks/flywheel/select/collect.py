@@ -105,20 +105,21 @@ def _requests(found: _Found, rules: Rules, ledger_root: Path) -> None:
         found.answered += entry.outcome == "ok"
         if name in found.feedback:
             found.mine[name] = entry
-        elif not rules.why_not(entry):
-            _sample(found, entry)
+        else:
+            _sample(found, rules, entry)
 
 
-def _sample(found: _Found, entry: RequestEntry) -> None:
+def _sample(found: _Found, rules: Rules, entry: RequestEntry) -> None:
     """Keep the entries whose ids have the lowest hashes: a random sample that no order of reading changes."""
     rank = -int.from_bytes(blake2b(entry.request_id.encode(), digest_size=8).digest())  # a heap gives up its least
-    if len(found.sample) < MOST_UNLABELLED:
-        heapq.heappush(found.sample, (rank, entry.request_id))
-    elif (rank, entry.request_id) > found.sample[0]:
-        _, gone = heapq.heapreplace(found.sample, (rank, entry.request_id))
-        del found.sampled[gone]
-    else:
+    here = (rank, entry.request_id)
+    full = len(found.sample) >= MOST_UNLABELLED
+    if (full and here < found.sample[0]) or rules.why_not(entry):
         return
+    if full:
+        del found.sampled[heapq.heapreplace(found.sample, here)[1]]
+    else:
+        heapq.heappush(found.sample, here)
     found.sampled[entry.request_id] = entry
 
 

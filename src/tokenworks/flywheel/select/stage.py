@@ -23,7 +23,7 @@ from tokenworks.flywheel.select.report import SelectionReport
 from tokenworks.flywheel.select.rows import Row, Sieve
 from tokenworks.flywheel.select.signals import Collected, read_signals
 from tokenworks.flywheel.select.trusted import Trusted, read_trusted
-from tokenworks.flywheel.select.volume import choose
+from tokenworks.flywheel.select.volume import Order, by_lot, choose, most_telling
 
 VERSION = "1"
 EVAL = "eval:"
@@ -102,7 +102,7 @@ class _Work:
         self._hold()
         votes.settle(sieve, self._params.kind)
         bench.progress(1, 5, unit="steps", note=f"{len(sieve.rows)} rows")
-        self._limit(3 * self._params.most // 2)
+        self._limit(3 * self._params.most // 2, by_lot)
         self._masked = privacy.clean(sieve)
         decontaminate.decontaminate(sieve, self._evals)
         bench.progress(2, 5, unit="steps", note=f"{len(sieve.rows)} rows")
@@ -112,7 +112,7 @@ class _Work:
         bench.progress(3, 5, unit="steps", note=f"{len(sieve.rows)} rows")
         self._judge()
         bench.progress(4, 5, unit="steps", note=f"{len(sieve.rows)} rows")
-        self._limit(self._params.most)
+        self._limit(self._params.most, most_telling)
         self._cap_principals()
         sieve.rows = split.with_groups(sieve.rows)
 
@@ -143,13 +143,13 @@ class _Work:
         self._sieve.hold({at: reason for at, reason in reasons.items() if at not in free})
         self._findings.verdicts.reasons.clear()
 
-    def _limit(self, most: int) -> None:
+    def _limit(self, most: int, order: Order) -> None:
         rows = self._sieve.rows
         if len(rows) > most:
-            chosen = choose(rows, self._strata(rows, most), most)
+            chosen = choose(rows, self._strata(rows), most, order)
             self._sieve.drop((at for at in range(len(rows)) if at not in chosen), TOO_MANY)
 
-    def _strata(self, rows: Sequence[Row], most: int) -> list[Any]:
+    def _strata(self, rows: Sequence[Row]) -> list[Any]:
         if self._params.kind == "classify":
             return [row.answer for row in rows]
         return [int(each) for each in clusters(Hashed()([row.text for row in rows]))]
