@@ -226,3 +226,17 @@ def test_after_any_updates_the_index_shows_exactly_the_last_corpus(tmp_path_fact
         hits = asyncio.run(index.search(word, 10, clearance=Label.RESTRICTED))
         assert {hit.path for hit in hits} == {path for path, held in corpora[-1].items() if held == word}
     index.close()
+
+
+async def test_an_erased_document_is_gone_at_once_from_answers_and_from_every_byte(index, tmp_path):
+    zipped = [document("a.zip!/card.md", "The zebra card."), document("t.csv#1", "zebra"), document("t.csv2", "zebra")]
+    index.update([*DOCUMENTS, *zipped], corpus="two")
+    await index.fill(embed, model="m")
+    assert (await paths(index, "director salary"))[0] == "salaries.md"
+    assert index.erase("docs", "salaries.md") == 1
+    assert "salaries.md" not in await paths(index, "director salary holiday bonus", embed=embed)
+    assert (index.erase("docs", "a.zip"), index.erase("docs", "t.csv"), index.erase("docs", "t.csv")) == (1, 1, 0)
+    assert await paths(index, "zebra") == ["t.csv2"]
+    assert not any(b"director" in path.read_bytes() for path in (tmp_path / "index").iterdir())
+    assert index.corpus == ""  # the next update is done, whatever corpus was shown before
+    assert index.counts().vectors == index.counts().passages

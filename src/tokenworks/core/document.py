@@ -28,3 +28,8 @@ class SetAside(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     reason: str  # a short, countable word: 'unreadable', 'empty', 'binary', 'duplicate', 'near-duplicate', ...
     detail: str = ""
+
+
+def part_of(path: str, whole: str) -> bool:
+    """Tell whether `path` is `whole`, a row or piece of it ('file.csv#3'), or a member of it ('a.zip!/inner.md')."""
+    return path == whole or path.startswith((f"{whole}#", f"{whole}!/"))

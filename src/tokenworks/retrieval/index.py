@@ -96,6 +96,18 @@ class Index:
             finally:
                 writer.close()
 
+    def erase(self, source: str, path: str) -> int:
+        """Take the document out at once, so that no byte of it stays; return how many documents that were.
+
+        It comes back with the next update whose documents have it. Searching goes on meanwhile.
+        """
+        with locked(self._folder / WRITER_LOCK):
+            writer = Shelf(self._folder)
+            try:
+                return writer.erase(source, path)
+            finally:
+                writer.close()
+
     async def fill(self, embed: Embed, *, model: str, batch: int = 64, progress: Progress = silent) -> int:
         """Embed the passages that have no vector of `model` yet; return how many there were.
 

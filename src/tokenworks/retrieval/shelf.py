@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenworks.core.document import Document
+from tokenworks.core.document import Document, part_of
 from tokenworks.core.errors import DataError, IntegrityError
 from tokenworks.core.ids import content_id
 from tokenworks.core.label import Label
@@ -169,6 +169,23 @@ class Shelf:
         self._sql.execute("DELETE FROM passages WHERE document = ?", (number,))
         self._sql.execute("DELETE FROM documents WHERE id = ?", (number,))
         return {embedding_text(*row[2:]): row[1] for row in rows if row[1] is not None}
+
+    def erase(self, source: str, path: str) -> int:
+        """Delete the document, its parts and the members of it as an archive; return how many documents that were.
+
+        No byte of them stays in the file: it is written anew, and the log of changes emptied.
+        """
+        query = "SELECT id, path FROM documents WHERE source = ?"
+        numbers = [number for number, named in self._sql.execute(query, (source,)) if part_of(named, path)]
+        self._sql.execute("BEGIN IMMEDIATE")
+        for number in numbers:
+            self._remove(number)
+        self._note("corpus", "")  # what is shown is no longer that corpus
+        self._sql.execute("COMMIT")
+        self._sql.execute("INSERT INTO texts (texts) VALUES ('optimize')")  # deleted words stay in FTS5 until it merges
+        self._sql.execute("VACUUM")
+        self._sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return len(numbers)
 
     def use_model(self, model: str) -> None:
         """Drop all vectors if another model made them."""

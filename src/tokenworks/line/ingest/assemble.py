@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,14 +11,14 @@ import zstandard
 
 from tokenworks.core.clock import iso
 from tokenworks.core.corpus import write_parts
-from tokenworks.core.document import Document, SetAside
+from tokenworks.core.document import Document, SetAside, part_of
 from tokenworks.core.label import Label
 from tokenworks.line.ingest.cache import Cache
 from tokenworks.line.ingest.examine import Item
 from tokenworks.line.ingest.labels import UNKNOWN, document_label
 from tokenworks.line.ingest.listing import Listing
 from tokenworks.line.ingest.report import Tally
-from tokenworks.line.ingest.walk import Entry
+from tokenworks.line.ingest.walk import ERASED, Entry
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Item]).decode
@@ -40,13 +40,16 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 class Assembler:
     """Writes the three streams of the stage below `folder`, holding one chunk of one file at a time."""
 
-    def __init__(self, folder: Path, cache: Cache, dictionaries: Mapping[str, Label]) -> None:
+    def __init__(
+        self, folder: Path, cache: Cache, dictionaries: Mapping[str, Label], erased: Collection[str] = frozenset()
+    ) -> None:
         self.documents = folder / "documents"
         self.set_aside = folder / "set_aside.jsonl"
         self.provenance = folder / "provenance.jsonl"
         self.tally = Tally()
         self._cache = cache
         self._dictionaries = dictionaries
+        self._erased = erased
         self._decompressor = zstandard.ZstdDecompressor()
 
     def run(self, listing: Listing) -> None:
@@ -63,12 +66,18 @@ class Assembler:
                 if item.reason:
                     self._leave(entry, item.part, item.reason, item.detail)
                     continue
+                if self._is_erased(f"{entry.source}/{entry.path}{item.part}"):
+                    self._leave(entry, item.part, ERASED, "on request")
+                    continue
                 document = self._document(entry, item)
                 self.tally.keep(document, item.encoding)
                 _write_line(self._provenance_file, _provenance(entry, document, item))
                 kept += 1
                 yield document
             self.tally.file(entry.size, kept)
+
+    def _is_erased(self, named: str) -> bool:
+        return any(part_of(named, whole) for whole in self._erased)
 
     def _items(self, key: str) -> Iterator[Item]:
         for chunk in self._cache.chunks(key) if key else ():

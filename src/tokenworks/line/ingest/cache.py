@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from tokenworks.core.errors import StoreError
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, chunks INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS chunks (id INTEGER PRIMARY KEY, key TEXT NOT NULL, seq INTEGER NOT NULL, data BLOB NOT NULL);
@@ -76,6 +78,20 @@ class Cache:
         for (data,) in self._db.execute("SELECT data FROM chunks WHERE key = ? ORDER BY seq", (key,)):
             yield data
 
+    def forget(self, path: bytes) -> None:
+        """Delete what was read from the file at `path`, and every result that no file needs any more.
+
+        No byte of it stays in the file of the cache. A copy of the file elsewhere keeps its result.
+        """
+        self.commit()
+        with _explained(self.path):
+            self._db.execute("DELETE FROM seen WHERE path = ?", (path,))
+            # Earlier contents of the file are among those that nothing points to.
+            self._db.execute("DELETE FROM results WHERE key NOT IN (SELECT key FROM seen)")
+            self._db.execute("DELETE FROM chunks WHERE key NOT IN (SELECT key FROM seen)")
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def commit(self) -> None:
         """Make everything put so far survive a kill."""
         if self._db.in_transaction:
@@ -84,6 +100,14 @@ class Cache:
     def _begin(self) -> None:
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"{path}: {error}; documents are being read right now: try again when that is done") from error
 
 
 class CacheReader:

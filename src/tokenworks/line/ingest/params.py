@@ -60,3 +60,4 @@ class IngestParams(msgspec.Struct, frozen=True, kw_only=True):
     dictionaries: tuple[Dictionary, ...] = ()
     read_as: dict[str, str] = {}  # suffix -> reader, on top of what the readers claim
     limits: Limits = Limits()
+    erased: tuple[str, ...] = ()  # "source/path" of documents that must not be read again; of a member, "zip!/member"

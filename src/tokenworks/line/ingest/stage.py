@@ -31,7 +31,7 @@ VERSION = "2"  # of everything that is done to a text after its reader
 def fingerprint(params: IngestParams) -> str:
     """Return a hash of the listing of the sources: names, sizes, times. Equal: nothing has to be read."""
     digest = hashlib.sha256()
-    for entry in walk(params.sources, Counter()):
+    for entry in walk(params.sources, Counter(), params.erased):
         digest.update(
             canonical_json([entry.source, entry.path, entry.size, entry.mtime_ns, entry.licence, entry.reason])
         )
@@ -49,11 +49,11 @@ def ingest(inputs: Mapping[str, str], params: IngestParams, bench: Bench) -> Out
     cache = Cache(bench.cache)
     listing = Listing(bench.scratch / "listing.db")
     try:
-        total = listing.fill(walk(params.sources, excluded))
+        total = listing.fill(walk(params.sources, excluded, params.erased))
         collector = Collector(listing, total, cache, _hello(params, cache), bench.progress)
         collector.run(params.processes or bench.threads)
         labels = {f"dictionary:{each.name}": Label.parse(each.label) for each in params.dictionaries}
-        assembler = Assembler(bench.scratch / "out", cache, labels)
+        assembler = Assembler(bench.scratch / "out", cache, labels, frozenset(params.erased))
         assembler.tally.cached = collector.cached
         assembler.run(listing)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -34,9 +34,22 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-def walk(sources: tuple[Source, ...], excluded: Counter[str]) -> Iterator[Entry]:
-    """Yield the entries of all sources by source name and path; count in `excluded` what patterns leave out."""
+ERASED = "erased"
+
+
+def walk(sources: tuple[Source, ...], excluded: Counter[str], erased: Collection[str] = ()) -> Iterator[Entry]:
+    """Yield the entries of all sources by source name and path; count in `excluded` what patterns leave out.
+
+    Of a document in `erased` ("source/path") only its place is given, with that reason: nothing opens it.
+    """
     check_sources(sources)
+    gone = frozenset(erased)
+    for entry in _walk(sources, excluded):
+        named = f"{entry.source}/{entry.path}"
+        yield _refused(entry.source, entry.absolute, entry.path, ERASED, "on request") if named in gone else entry
+
+
+def _walk(sources: tuple[Source, ...], excluded: Counter[str]) -> Iterator[Entry]:
     for source in sorted(sources, key=lambda source: source.name):
         root = Path(source.path).expanduser()
         if root.is_dir():
@@ -71,7 +84,7 @@ def _walk_folder(source: Source, root: bytes, excluded: Counter[str]) -> Iterato
             with os.scandir(absolute) as found:
                 children = sorted(found, key=lambda child: child.name, reverse=True)
         except OSError as error:
-            yield _refused(source, absolute, path.rstrip("/") or ".", "unreadable", _why(error))
+            yield _refused(source.name, absolute, path.rstrip("/") or ".", "unreadable", _why(error))
             continue
         if not source.licence:
             licence = _licence_here(children) or licence
@@ -90,14 +103,14 @@ def _entry(source: Source, absolute: bytes, path: str, licence: str) -> Entry:
         found = os.stat(absolute, follow_symlinks=path == Path(source.path).name)
     except OSError as error:
         return _refused(
-            source, absolute, path, "vanished" if not os.path.lexists(absolute) else "unreadable", _why(error)
+            source.name, absolute, path, "vanished" if not os.path.lexists(absolute) else "unreadable", _why(error)
         )
     if stat.S_ISLNK(found.st_mode):
-        return _refused(source, absolute, path, "symlink", "links are not followed; name the target as a source")
+        return _refused(source.name, absolute, path, "symlink", "links are not followed; name the target as a source")
     if not stat.S_ISREG(found.st_mode):
-        return _refused(source, absolute, path, "not-a-file", "a pipe, socket or device")
+        return _refused(source.name, absolute, path, "not-a-file", "a pipe, socket or device")
     if found.st_size == 0:
-        return _refused(source, absolute, path, "empty", "0 bytes")
+        return _refused(source.name, absolute, path, "empty", "0 bytes")
     return Entry(
         source=source.name,
         path=path,
@@ -109,8 +122,8 @@ def _entry(source: Source, absolute: bytes, path: str, licence: str) -> Entry:
     )
 
 
-def _refused(source: Source, absolute: bytes, path: str, reason: str, detail: str) -> Entry:
-    return Entry(source=source.name, path=path, absolute=absolute, reason=reason, detail=detail)
+def _refused(source: str, absolute: bytes, path: str, reason: str, detail: str) -> Entry:
+    return Entry(source=source, path=path, absolute=absolute, reason=reason, detail=detail)
 
 
 def _excluding(source: Source, path: str, is_folder: bool) -> str:
