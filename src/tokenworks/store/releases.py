@@ -82,8 +82,9 @@ def _check(connection: Connection, release: Release) -> None:
     versions, tasks = schema.model_versions.c, schema.tasks.c
     known = connection.execute(select(versions.version, versions.owner).where(versions.model == release.model)).all()
     owners = {row.version: row.owner for row in known}
-    if release.version not in owners:
-        raise unknown_version(release.model, release.version, sorted(owners))
+    for number in (release.version, release.canary or release.version):
+        if number not in owners:
+            raise unknown_version(release.model, number, sorted(owners))
     task = connection.execute(select(tasks.owner).where(tasks.name == release.model)).first()
     owner = task.owner if task else owners[release.version]
     if not owner:

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 import msgspec
 
 from tokenworks.core.clock import Clock, SystemClock
-from tokenworks.core.errors import NotFoundError, RefusedError
+from tokenworks.core.errors import ConflictError, NotFoundError, RefusedError
 from tokenworks.core.ids import new_id
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.ledger.entries import ReleaseEntry
 from tokenworks.ledger.writer import Ledger
 from tokenworks.store.catalog import Catalog
+
+TRIAL = frozenset({"canary", "end"})  # actions that leave the incumbent where it is
 
 
 def promote(
@@ -27,38 +29,51 @@ def promote(
     catalog: Catalog,
     ledger: Ledger,
     evidence: str = "",
+    id: str = "",
+    expect: str = "",
     clock: Clock | None = None,
 ) -> Release:
     """Let `version` answer for `alias` from now on; return the recorded step.
 
-    `evidence` is the digest of the gate's verdict. Where `version` answers already, the step that did it is
-    returned and nothing is written: a turn that was killed after its release may call again.
+    `evidence` is the digest of the gate's verdict. Where `version` answers already, and nothing is on trial, the step
+    that did it is returned and nothing is written. With an `id` the step is taken once, however often it is called:
+    a turn that was killed after its release calls again. With `expect`, the id of the step that must still be in
+    force, a release that somebody made meanwhile raises `ConflictError`.
     """
     if not version.owner:
         raise RefusedError(
             f'model {version.ref}: no owner, no release; name one in the task file: [task] owner = "mailto:..."'
         )
-    current = catalog.releases.current(alias)
-    if current is not None and (current.model, current.version) == (version.model, version.version):
+    if done := taken(alias, id, catalog):
+        return done
+    current = in_force(alias, expect, catalog)
+    if current is not None and not current.canary and _names(current, version):
         return current
     release = Release(
-        id=new_id("release"),
+        id=id or new_id("release"),
         alias=alias,
         model=version.model,
         version=version.version,
         action="promote",
         reason=reason,
         by=by,
-        at=_after(current, clock),
+        at=after(current, clock),
         evidence=evidence,
     )
-    return _record(release, catalog, ledger)
+    return record(release, catalog, ledger)
 
 
 def rollback(
     alias: str, *, reason: str, by: str, catalog: Catalog, ledger: Ledger, clock: Clock | None = None
 ) -> Release:
-    """Let the version answer that did before the current one was promoted; called again, the one before that."""
+    """Let the version answer that did before the current one was promoted; called again, the one before that.
+
+    While something is on trial, going back means that the trial is over: the incumbent goes on.
+    """
+    current = catalog.releases.current(alias)
+    if current is not None and current.canary:
+        end = trial_over(current, id=new_id("release"), action="end", reason=reason, by=by, clock=clock)
+        return record(end, catalog, ledger)
     past = catalog.releases.history(alias)
     if not past:
         raise NotFoundError(f"alias {alias}: nothing was ever released; promote a version first")
@@ -71,9 +86,9 @@ def rollback(
             f"alias {alias}: before {_name(past[-1])} it was withdrawn ({target.reason}); withdraw it, or promote one"
         )
     release = msgspec.structs.replace(
-        target, id=new_id("release"), action="rollback", reason=reason, by=by, at=_after(past[-1], clock)
+        target, id=new_id("release"), action="rollback", reason=reason, by=by, at=after(past[-1], clock)
     )
-    return _record(release, catalog, ledger)
+    return record(release, catalog, ledger)
 
 
 def withdraw(
@@ -93,9 +108,9 @@ def withdraw(
         action="withdraw",
         reason=reason,
         by=by,
-        at=_after(current, clock),
+        at=after(current, clock),
     )
-    return _record(release, catalog, ledger)
+    return record(release, catalog, ledger)
 
 
 def history(alias: str, *, catalog: Catalog) -> list[Release]:
@@ -109,9 +124,11 @@ def at(alias: str, time: float, *, catalog: Catalog) -> Release | None:
 
 
 def stack(past: Sequence[Release]) -> list[Release]:
-    """Return what answered, each over what it replaced: a roll-back takes the top away."""
+    """Return what answered, each over what it replaced: a roll-back takes the top away, a trial changes nothing."""
     answered: list[Release] = []
     for step in past:
+        if step.action in TRIAL:
+            continue
         if step.action == "rollback" and len(answered) > 1:
             answered.pop()
         else:
@@ -119,7 +136,32 @@ def stack(past: Sequence[Release]) -> list[Release]:
     return answered
 
 
-def _record(release: Release, catalog: Catalog, ledger: Ledger) -> Release:
+def taken(alias: str, id: str, catalog: Catalog) -> Release | None:
+    """Return the step called `id` if it was taken already."""
+    return next((step for step in catalog.releases.history(alias) if step.id == id), None) if id else None
+
+
+def in_force(alias: str, expect: str, catalog: Catalog) -> Release | None:
+    """Return the step in force; raise `ConflictError` where it is not the one called `expect`."""
+    current = catalog.releases.current(alias)
+    if expect and (current is None or current.id != expect):
+        found = f"{current.action} of {_name(current)} by {current.by} ({current.reason})" if current else "nothing"
+        raise ConflictError(f"alias {alias}: {found} is in force by now, not {expect}; look before you release")
+    return current
+
+
+def trial_over(trial: Release, *, id: str, action: str, reason: str, by: str, clock: Clock | None) -> Release:
+    """Return the step by which the incumbent of `trial` answers everybody again."""
+    return msgspec.structs.replace(
+        trial, id=id, action=action, reason=reason, by=by, at=after(trial, clock), canary=0, share=0.0, mode=""
+    )
+
+
+def _names(release: Release, version: ModelVersion) -> bool:
+    return (release.model, release.version) == (version.model, version.version)
+
+
+def record(release: Release, catalog: Catalog, ledger: Ledger) -> Release:
     """Ask the catalog whether this may be, make it a fact, then let the catalog follow."""
     catalog.releases.check(release)
     ledger.append(ReleaseEntry(at=release.at, release=release))
@@ -127,7 +169,7 @@ def _record(release: Release, catalog: Catalog, ledger: Ledger) -> Release:
     return release
 
 
-def _after(before: Release | None, clock: Clock | None) -> float:
+def after(before: Release | None, clock: Clock | None) -> float:
     """Return now, but never earlier than the step before: a clock that was set back must not reorder history."""
     now = (clock or SystemClock()).now()
     return now if before is None else max(now, before.at + 1e-6)
