@@ -95,19 +95,27 @@ class Bodies:
         with self._lock, self._explained():
             return any(self._shelf(path).is_erased(key) for path in self._root.glob(f"*{SUFFIX}"))
 
-    def drop_older(self, before: float) -> int:
-        """Delete the files whose last text was put before that Unix time; return how many texts they held."""
-        dropped = 0
+    def count_older(self, before: float) -> int:
+        """Return how many texts `drop_older` would drop."""
         with self._lock, self._explained():
-            if self._file is not None and self._path.stat().st_mtime < before:
-                self._finish()
-            for path in sorted(self._root.glob(f"*{SUFFIX}")):
-                if path.stat().st_mtime < before:
-                    dropped += self._drop(path)
+            return sum(self._shelf(path).count() for path in self._older(before))
+
+    def drop_older(self, before: float) -> int:
+        """Delete the files whose last text was put before that Unix time; return how many texts they held.
+
+        A file that a living process of somebody else's may still add to is left for the next time.
+        """
+        with self._lock, self._explained():
+            dropped = sum(self._drop(path) for path in self._older(before))
             for path in self._root.glob("*.index"):  # of a file that a killed sweep had deleted
                 if not path.with_suffix(SUFFIX).exists():
                     path.unlink(missing_ok=True)
         return dropped
+
+    def _older(self, before: float) -> list[Path]:
+        if self._file is not None and self._path.stat().st_mtime < before:
+            self._finish()
+        return [path for path in sorted(self._root.glob(f"*{SUFFIX}")) if path.stat().st_mtime < before]
 
     def close(self) -> None:
         """Sync what was written and let go."""

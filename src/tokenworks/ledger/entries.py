@@ -121,6 +121,7 @@ class ErasureEntry(Entry, frozen=True, kw_only=True, tag="erasure"):
     tenant: str
     user: str = ""  # whose texts: a pseudonym
     request_id: str = ""  # or of which request
+    document: str = ""  # or which document: a pseudonym of its source and path
     requests: int = 0  # how many were erased
     versions: tuple[str, ...] = ()  # model versions that had learned from them
     by: str = ""

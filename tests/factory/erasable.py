@@ -1,0 +1,120 @@
+"""A home in which somebody's words became a dataset, a model and an answer in production."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flywheel.select.home import Home
+from tokenworks.core.ids import pseudonym
+from tokenworks.core.model import ModelVersion
+from tokenworks.core.stage import Bench, Outputs, Stage
+from tokenworks.core.task import Task, TaskData, TaskHead
+from tokenworks.factory.house import House
+from tokenworks.flywheel.select.select import Selection
+from tokenworks.line.curate.examples import EXAMPLES, ExamplesParams
+from tokenworks.line.release.release import promote
+from tokenworks.line.run import Runner, stage_key
+
+HER = pseudonym("clinic", "ada@example.org")
+HIS = pseudonym("clinic", "bob@example.org")
+TASK = Task(
+    task=TaskHead(name="route", kind="classify", owner="mailto:a@example.org"), data=TaskData(examples="ex.jsonl")
+)
+
+
+def _train(inputs: Mapping[str, str], params: Any, bench: Bench) -> Outputs:
+    """Learn how many rows there are: a model whose weights change with its data and hold none of it."""
+    folder = bench.scratch / "model"
+    folder.mkdir(exist_ok=True)
+    (folder / "weights").write_text(str(len(bench.artifacts.get_bytes(inputs["train"]).splitlines())))
+    return {"model": bench.artifacts.put_folder(folder)}
+
+
+TRAIN = Stage("train", "1", _train)
+
+
+@dataclass
+class Erasable:
+    """Traffic, and what is made of it."""
+
+    house: House
+    runner: Runner
+    traffic: Home
+
+    def converse(self) -> None:
+        """Let two people ask and correct; the second one's words are nobody else's."""
+        for number in range(6):
+            self.traffic.correct(f"invoice refund charge bobs own {number}", "billing", user=HIS)
+            self.traffic.correct(f"parcel courier zanzibar {number}", "shipping", user=HER)
+
+    def learn(self, *, until: float | None = None) -> tuple[Selection, ModelVersion]:
+        """Select, split, train, register and release."""
+        chosen = self.traffic.select(TASK, until=until or time.time())
+        kinds = ("access", "billing", "shipping")
+        examples = [{"text": f"about {kind} number {n}", "label": kind} for n in range(10) for kind in kinds]
+        inputs = {"examples": self.traffic.blob(examples), "corrections": chosen.train, "fresh": chosen.fresh}
+        made = self.runner.run(EXAMPLES, inputs, ExamplesParams(task="route", kind="classify"), task="route")
+        folder = self.runner.run(TRAIN, {"train": made["train"]}, None, task="route")["model"]
+        version = self.house.catalog.models.add(
+            ModelVersion(
+                model="route",
+                version=0,
+                folder=folder,
+                kind="classify",
+                label="internal",
+                licence="",
+                owner="mailto:a@example.org",
+                base="",
+                stage_key=stage_key(TRAIN, {"train": made["train"]}, None),
+                evaluation="",
+            )
+        )
+        promote("route", version, reason="t", by="t", catalog=self.house.catalog, ledger=self.house.ledger)
+        return chosen, version
+
+
+def open_home(home: Path) -> Erasable:
+    """Return the home at `home`, made where there is none."""
+    house = House(home=home)
+    runner = Runner(house.catalog, house.artifacts, house.ledger, house.home)
+    return Erasable(house, runner, Home(house.ledger_root, runner, house.bodies, clock=time.time() - 86_400))
+
+
+def bytes_below(home: Path) -> bytes:
+    """Return every byte of every file, with what zstd packed unpacked beside."""
+    import zstandard
+
+    found = []
+    for path in sorted(home.rglob("*")):
+        if not path.is_file():
+            continue
+        data = path.read_bytes()
+        found.append(data)
+        for start in _frames(data):
+            unpacked = zstandard.ZstdDecompressor().decompressobj()
+            try:
+                found.append(unpacked.decompress(data[start:]))
+            except zstandard.ZstdError:
+                continue
+    return b"\n".join(found)
+
+
+def _frames(data: bytes) -> list[int]:
+    places, at = [], data.find(b"\x28\xb5\x2f\xfd")
+    while at >= 0:
+        places.append(at)
+        at = data.find(b"\x28\xb5\x2f\xfd", at + 1)
+    return places
+
+
+def remember(house: House, task: Task) -> None:
+    """Enter the task into the catalog."""
+    from tokenworks.store.nouns import CatalogTask
+
+    house.catalog.tasks.put(CatalogTask(name=task.name, kind=task.kind, spec=msgspec.to_builtins(task)))
