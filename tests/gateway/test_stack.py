@@ -10,9 +10,12 @@ from tokenworks.gateway.layers.authorise import Authorise
 from tokenworks.gateway.layers.classify import classify
 from tokenworks.gateway.layers.identify import Identify
 from tokenworks.gateway.layers.measure import measure
+from tokenworks.gateway.layers.mirror import Mirror
 from tokenworks.gateway.layers.record import Record
+from tokenworks.gateway.layers.rescue import Rescue
 from tokenworks.gateway.layers.route import route
 from tokenworks.gateway.metrics import Metrics
+from tokenworks.gateway.notes import Notes
 from tokenworks.gateway.stack import fold, layers, stack
 from tokenworks.serving.answer import EngineAnswer, EngineCall
 
@@ -23,8 +26,10 @@ if TYPE_CHECKING:
 def test_a_request_passes_the_layers_in_this_order(house: House) -> None:
     record, identify = Record(None, Metrics()), Identify(house.keys)  # type: ignore[arg-type]
     authorise, admit = Authorise(house.releases), Admit(1)
-    order = layers(record=record, identify=identify, authorise=authorise, admit=admit)
-    assert order == [record, identify, classify, authorise, admit, route, measure]
+    notes = Notes(house.ledger, bodies=None, find=lambda _: None)
+    mirror, rescue = Mirror(notes, admit), Rescue(notes)
+    order = layers(record=record, identify=identify, authorise=authorise, admit=admit, mirror=mirror, rescue=rescue)
+    assert order == [record, identify, classify, authorise, admit, mirror, rescue, route, measure]
 
 
 def noting(name: str, seen: list[str]) -> Layer:

@@ -15,7 +15,9 @@ from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.authorise import Authorise
 from tokenworks.gateway.layers.border import border
 from tokenworks.gateway.layers.identify import Identify
+from tokenworks.gateway.layers.mirror import Mirror
 from tokenworks.gateway.layers.record import Record
+from tokenworks.gateway.layers.rescue import Rescue
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.models import listing
 from tokenworks.gateway.notes import BodyStore, FindRequest, Notes, Writer
@@ -70,7 +72,15 @@ def build(
     notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=find_request)
     record, identify, admit = Record(notes, metrics), Identify(keys), Admit(server.max_in_flight)
     metrics.watch(lambda: admit.in_flight)
-    tokens = stack(layers(record=record, identify=identify, authorise=Authorise(releases), admit=admit), pool.generate)
+    order = layers(
+        record=record,
+        identify=identify,
+        authorise=Authorise(releases),
+        admit=admit,
+        mirror=Mirror(notes, admit),
+        rescue=Rescue(notes),
+    )
+    tokens = stack(order, pool.generate)
     feedback = Feedback(notes, ledger, bodies, known=known_feedback)
     models = fold([border, identify], listing(releases))
     routes: dict[tuple[str, str], tuple[str, Handle]] = {

@@ -11,6 +11,7 @@ from tokenworks.core.ids import new_id
 from tokenworks.core.label import Label
 from tokenworks.core.usage import Usage
 from tokenworks.gateway.openai.bodies import Asked
+from tokenworks.gateway.served import Served
 from tokenworks.governance.keys import Principal
 from tokenworks.serving.answer import EngineAnswer, EngineCall
 
@@ -30,6 +31,8 @@ class Exchange:
     request_id: str
     credential: str = ""
     declared: str = ""  # the label that the caller says the text has
+    conversation: str = ""  # what the caller says belongs together; from `classify` on, its pseudonym
+    may_learn: bool = True  # whether the answer may be learned from; from `classify` on, the last word
     target: str = ""  # the thing named in the path, where one is
     idempotency_key: str = ""
 
@@ -39,7 +42,11 @@ class Exchange:
     body: bytes = b""
     asked: Asked | None = None
     label: Label | None = None  # of the prompt; from `authorise` on, of the answer
+    user: str = ""  # pseudonym of the caller's end user
     version: str = ""  # name@version that answers
+    arm: str = ""  # while a trial is in force: incumbent | canary | shadow
+    instead: Served | None = None  # who answers when a canary cannot
+    beside: Served | None = None  # who is asked too, with its answer shown to nobody
     call: EngineCall | None = None
     usage: Usage = field(default_factory=Usage)
     ttft_s: float = 0.0

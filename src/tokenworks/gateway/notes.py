@@ -48,7 +48,7 @@ class Notes:
 
     async def write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> None:
         """Return once the entry is durable. The bodies of answers that were given are there before it."""
-        if self._bodies is not None and entry.outcome == "ok":
+        if self._bodies is not None and entry.outcome == "ok" and entry.learn:
             if len(prompt) + len(answer) > SMALL_BYTES:
                 await asyncio.to_thread(self._bodies.put, entry.request_id, prompt, answer)
             else:
@@ -88,6 +88,10 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         prompt_digest=hashlib.sha256(salt + exchange.body).hexdigest() if exchange.body else "",
         answer_digest=hashlib.sha256(salt + answer).hexdigest() if answer else "",
         error=code,
+        user=exchange.user,
+        conversation=exchange.conversation,
+        learn=exchange.may_learn,
+        arm=exchange.arm,
     )
 
 

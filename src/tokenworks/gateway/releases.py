@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Literal, Protocol
 
 import msgspec
 
 from tokenworks.core.errors import NotFoundError
 from tokenworks.core.model import ModelVersion, Release
+from tokenworks.gateway.served import OnTrial, Served
+
+__all__ = ["CatalogReleases", "Releases", "Served"]
 
 FRESH_S = 0.5
-
-
-class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gateway must know of a model version that may answer."""
-
-    ref: str  # name@version
-    label: str
-    kind: str
-    accepts: str = "restricted"  # the highest label of text that may go to it: lower for a server elsewhere
-    owner: str = ""
-    created_at: float = 0.0
 
 
 class Releases(Protocol):
@@ -97,14 +90,28 @@ class CatalogReleases:
 
     @property
     def refs(self) -> frozenset[str]:
-        """The versions that were released when the catalog was last read."""
-        return frozenset(served.ref for served in self._aliases.values())
+        """The versions that were released or on trial when the catalog was last read."""
+        return refs_of(self._aliases)
 
     def _read(self) -> dict[str, Served]:
         current = [release for release in self._releases.all_current() if release.version > 0]
         for release in current:
             self._learn(f"{release.model}@{release.version}")
-        return {release.alias: self._versions[f"{release.model}@{release.version}"] for release in current}
+        return {release.alias: self._on(release) for release in current}
+
+    def _on(self, release: Release) -> Served:
+        """Return what answers by `release`, with what is on trial beside it."""
+        incumbent = self._versions[f"{release.model}@{release.version}"]
+        if not release.canary:
+            return incumbent
+        ref = f"{release.model}@{release.canary}"
+        self._learn(ref)
+        candidate = self._versions.get(ref)
+        if candidate is None:
+            return incumbent
+        mode: Literal["canary", "shadow"] = "shadow" if release.mode == "shadow" else "canary"
+        trial = OnTrial(id=release.id, candidate=candidate, share=release.share, mode=mode)
+        return msgspec.structs.replace(incumbent, trial=trial)
 
     def _learn(self, ref: str) -> None:
         if ref in self._versions:
@@ -116,3 +123,9 @@ class CatalogReleases:
         self._versions[ref] = Served(
             ref=known.ref, label=known.label, kind=known.kind, owner=known.owner, created_at=known.created_at
         )
+
+
+def refs_of(aliases: Mapping[str, Served]) -> frozenset[str]:
+    """Return every version that `aliases` may ask."""
+    tried = (served.trial.candidate.ref for served in aliases.values() if served.trial is not None)
+    return frozenset((*(served.ref for served in aliases.values()), *tried))

@@ -11,14 +11,18 @@ from tokenworks.gateway.layers.authorise import Authorise
 from tokenworks.gateway.layers.classify import classify
 from tokenworks.gateway.layers.identify import Identify
 from tokenworks.gateway.layers.measure import measure
+from tokenworks.gateway.layers.mirror import Mirror
 from tokenworks.gateway.layers.record import Record
+from tokenworks.gateway.layers.rescue import Rescue
 from tokenworks.gateway.layers.route import route
 from tokenworks.serving.answer import EngineCall
 
 Generate = Callable[[EngineCall], Awaitable[Reply]]
 
 
-def layers(*, record: Record, identify: Identify, authorise: Authorise, admit: Admit) -> list[Layer]:
+def layers(
+    *, record: Record, identify: Identify, authorise: Authorise, admit: Admit, mirror: Mirror, rescue: Rescue
+) -> list[Layer]:
     """Return the layers of a request for tokens, the outermost first."""
     return [
         record,  # the ledger sees refusals and failures too
@@ -26,6 +30,8 @@ def layers(*, record: Record, identify: Identify, authorise: Authorise, admit: A
         classify,  # what is asked, and what label the text carries
         authorise,  # may this key ask this of that model
         admit,  # is there room now
+        mirror,  # a shadow is asked too, later
+        rescue,  # where a canary fails, the incumbent answers
         route,  # which version, which engine
         measure,  # tokens and seconds
     ]

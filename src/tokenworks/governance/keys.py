@@ -28,8 +28,9 @@ SCOPES = {
     "search": "search the documents",
     "feedback": "say what an answer was worth",
     "versions": "ask for an exact model version, released or not",
+    "learn": "let the factory learn from what is asked and answered",
 }
-DEFAULT_SCOPES = frozenset({"infer", "search", "feedback"})
+DEFAULT_SCOPES = frozenset({"infer", "search", "feedback", "learn"})
 FRESH_S = 1.0
 REMEMBERED = 4096
 

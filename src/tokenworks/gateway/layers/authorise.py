@@ -23,7 +23,7 @@ class Authorise:
         """Set the version that will answer and the label of the answer."""
         who, name = exchange.who, exchange.what.model
         require_scope(who, "infer")
-        served = await self._find(who, name)
+        served = assign(exchange, await self._find(who, name))
         model, accepts = Label.parse(served.label), Label.parse(served.accepts)
         try:
             prompt = outgoing_label(exchange.label, accepts=accepts, clearance=who.clearance, name=name)
@@ -52,6 +52,26 @@ class Authorise:
             else "nothing is released yet; GET /v1/models lists what is"
         )
         return f"model {name!r} does not exist or you may not use it; {there}"
+
+
+def assign(exchange: Exchange, served: Served) -> Served:
+    """Return which version answers, and note the arm where one is on trial.
+
+    The unit is the caller's user, else the conversation, else the request. Who may not see what the candidate learned
+    from, or sends text that it may not see, is answered by the incumbent and is no part of the trial.
+    """
+    trial = served.trial
+    if trial is None or not may_see(exchange.who, trial.candidate) or trial.candidate.accepts != served.accepts:
+        return served
+    taken = trial.takes(exchange.user or exchange.conversation or exchange.request_id)
+    if trial.mode == "shadow":
+        exchange.arm, exchange.beside = "incumbent", trial.candidate if taken else None
+        return served
+    exchange.arm = "canary" if taken else "incumbent"
+    if not taken:
+        return served
+    exchange.instead = served
+    return trial.candidate
 
 
 def may_see(who: Principal, served: Served) -> bool:

@@ -42,6 +42,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     stream: bool = False
     include_usage: bool = False  # whether the caller wants the usage event of a stream
+    user: str = ""  # whom the caller asks for
+    conversation: str = ""
+    store: bool = True  # False: the caller wants nothing kept of it
 
 
 def parse(endpoint: str, body: bytes) -> Asked:
@@ -51,7 +54,14 @@ def parse(endpoint: str, body: bytes) -> Asked:
     options = parsed.stream_options
     if options is not None and not parsed.stream:
         raise bad_request("stream_options is only allowed together with stream: true", param="stream_options")
-    return Asked(model=parsed.model, stream=bool(parsed.stream), include_usage=bool(options and options.include_usage))
+    return Asked(
+        model=parsed.model,
+        stream=bool(parsed.stream),
+        include_usage=bool(options and options.include_usage),
+        user=parsed.safety_identifier or parsed.user or "",
+        conversation=str((parsed.metadata or {}).get("conversation", "")),
+        store=parsed.store is not False,
+    )
 
 
 def decode(into: type[T], body: bytes) -> T:

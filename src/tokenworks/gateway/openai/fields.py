@@ -30,6 +30,9 @@ class ModelBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     model: Name
     user: str | None = None
+    safety_identifier: str | None = None
+    metadata: dict[str, Any] | None = None
+    store: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
@@ -74,7 +77,6 @@ class ChatBody(SamplingBody, kw_only=True, forbid_unknown_fields=True):
     chat_template_kwargs: Anything = None
     function_call: Anything = None
     functions: Anything = None
-    metadata: Anything = None
     modalities: Anything = None
     moderation: Anything = None
     parallel_tool_calls: bool | None = None
@@ -83,9 +85,7 @@ class ChatBody(SamplingBody, kw_only=True, forbid_unknown_fields=True):
     prompt_cache_options: Anything = None
     prompt_cache_retention: str | None = None
     reasoning_effort: str | None = None
-    safety_identifier: str | None = None
     service_tier: str | None = None
-    store: bool | None = None
     tool_choice: Anything = None
     tools: Anything = None
     verbosity: str | None = None

@@ -20,6 +20,8 @@ _WANTED = frozenset(
         b"authorization",
         b"x-request-id",
         b"x-tokenworks-label",
+        b"x-tokenworks-conversation",
+        b"x-tokenworks-learn",
         b"idempotency-key",
         b"content-length",
         b"content-encoding",
@@ -50,6 +52,8 @@ class Conversation:
             request_id=self.request_id,
             credential=credential.strip() if scheme.lower() == "bearer" else "",
             declared=self._text(b"x-tokenworks-label"),
+            conversation=self._text(b"x-tokenworks-conversation"),
+            may_learn=self._text(b"x-tokenworks-learn").lower() not in ("no", "false", "0"),
             target=target,
             idempotency_key=self._text(b"idempotency-key")[:128],
         )

@@ -41,6 +41,7 @@ class GenerationBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     logit_bias: dict[str, float] | None = None
     adapter: str | None = None
     user: str | None = None
+    safety_identifier: str | None = None
     metadata: dict[str, Any] | None = None
     service_tier: str | None = None
     store: bool | None = None
@@ -65,7 +66,6 @@ class ChatBody(GenerationBody, frozen=True, kw_only=True):
     web_search_options: Any = None
     verbosity: str | None = None
     prompt_cache_key: str | None = None
-    safety_identifier: str | None = None
 
 
 class CompletionBody(GenerationBody, frozen=True, kw_only=True):
@@ -86,6 +86,9 @@ class EmbeddingBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     encoding_format: str | None = None
     dimensions: int | None = None
     user: str | None = None
+    safety_identifier: str | None = None
+    metadata: dict[str, Any] | None = None
+    store: bool | None = None
 
 
 class ClassifyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,6 +97,9 @@ class ClassifyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     input: str | list[Any]
     model: str = ""
     user: str | None = None
+    safety_identifier: str | None = None
+    metadata: dict[str, Any] | None = None
+    store: bool | None = None
 
 
 Body = TypeVar("Body", ChatBody, CompletionBody, EmbeddingBody, ClassifyBody)

@@ -1,0 +1,37 @@
+"""What the gateway must know of a model version that may answer, and of one that is on trial beside it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """A model version that may answer."""
+
+    ref: str  # name@version
+    label: str
+    kind: str
+    accepts: str = "restricted"  # the highest label of text that may go to it: lower for a server elsewhere
+    owner: str = ""
+    created_at: float = 0.0
+    trial: OnTrial | None = None  # of an alias
+
+
+class OnTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that answers a share of the users, or beside the incumbent, shown to nobody."""
+
+    id: str  # of the release that began it
+    candidate: Served
+    share: float
+    mode: Literal["canary", "shadow"]
+
+    def takes(self, unit: str) -> bool:
+        """Return whether `unit`, a user, is among the share: always the same answer within one trial.
+
+        Trials are independent of each other: who was in the last one is in the next by chance alone.
+        """
+        drawn = hashlib.sha256(f"{self.id}\0{unit}".encode()).digest()
+        return int.from_bytes(drawn[:8]) < self.share * 2**64
