@@ -1,22 +1,28 @@
 """May this candidate replace what is there? Promote, reject, or say how many more items would decide.
 
-Knows reports only: what was asked and who answered is over by now. The rules: docs/decisions/0050-gate.md.
+Knows reports only: what was asked and who answered is over by now. The rules: docs/decisions/0050 and 0120.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenworks.core.task import TaskCheck, TaskLimits
+from tokenworks.line.evaluate.cost import Cost, EngineSeconds
 from tokenworks.line.evaluate.grade import Metric, metric_named
+from tokenworks.line.evaluate.guards import Guarded, guard_safety, guard_speed
 from tokenworks.line.evaluate.paired import Paired, items_needed
 from tokenworks.line.evaluate.report import Evaluation, Figure, paired_items
+from tokenworks.line.evaluate.soundness import failing, sound, whole
 from tokenworks.line.evaluate.verdict import Check, Decision, Verdict
 
 ALPHA = 0.05
 POWER = 0.8
+ENGINE_SECONDS = EngineSeconds()
+Both = tuple[Evaluation, Evaluation]  # candidate and incumbent on the same items
 
 
 @dataclass(frozen=True)
@@ -36,21 +42,34 @@ def decide(
     *,
     check: TaskCheck,
     limits: TaskLimits,
-    fresh: tuple[Evaluation, Evaluation] | None = None,
+    fresh: Both | None = None,
+    general: Both | None = None,
+    safety: Both | None = None,
+    cost: Cost = ENGINE_SECONDS,
     alpha: float = ALPHA,
     power: float = POWER,
 ) -> Verdict:
     """Return the verdict on `candidate`.
 
     Against an `incumbent` it must be not worse than `check.margin` on the gold items, and better either there or on
-    `fresh`: (candidate, incumbent) evaluated on the same items from feedback that neither was trained on. Without an
-    incumbent it must beat its best baseline. Floors, per class too, and limits hold in any case. Over all tests
-    together an equal model is promoted with a probability of `alpha` at most.
+    `fresh`: (candidate, incumbent) evaluated on the same items from feedback that neither was trained on. On `general`
+    it must be not worse either, on `safety` no item may turn wrong, and neither p95 latency nor the `cost` of a right
+    answer may be proven to exceed its margin. Without an incumbent it must beat its best baseline. Floors, per class
+    too, and limits hold in any case. Over all tests together an equal model is promoted with a probability of `alpha`
+    at most.
     """
     metric = metric_named(candidate.metric)
     against, other = _other(candidate, incumbent, metric)
     hard = [*_floors(candidate, check, metric), *_limits(candidate, limits)]
-    if other is None:
+    unsound, guarded, cut = sound(candidate), Guarded(), tuple[str, ...]()
+    if incumbent is not None and incumbent.metric == candidate.metric and not unsound:
+        guarded = _guarded(candidate, incumbent, safety, check, cost, alpha)
+        candidate, cut = whole(candidate, incumbent)
+        fresh, general = _whole(fresh), _whole(general)
+    hard += [*unsound, *guarded.checks]
+    if unsound:
+        contest = _Contest("reject", (), (), {})
+    elif other is None:
         contest = _alone(hard)
     elif other.metric != candidate.metric:
         why = f"{against} was judged by {other.metric}, the candidate by {candidate.metric}: evaluate it again"
@@ -59,6 +78,8 @@ def decide(
         contest = _first(candidate, other, against, metric, check.margin, alpha, power)
     else:
         contest = _next(candidate, other, fresh, metric, check.margin, alpha, power)
+        if general is not None:
+            contest = _remembering(contest, general, metric, check.margin, alpha, power)
     broken = tuple(f"{item.name}: {item.says}" for item in hard if not item.holds)
     lost = () if contest.decision == "promote" else contest.reasons
     return Verdict(
@@ -70,14 +91,42 @@ def decide(
         reasons=(*broken, *lost) if broken else contest.reasons,
         checks=(*hard, *contest.checks),
         paired=contest.paired,
-        candidate_figure=candidate.headline,
+        ratios=guarded.ratios,
+        candidate_figure=candidate.headline if math.isfinite(candidate.headline.value) else None,
         against_figure=other.headline if other and other.metric == candidate.metric else None,
         more_items=0 if broken else contest.more_items,
         margin=check.margin,
         alpha=alpha,
         power=power,
-        notes=(*candidate.notes, *_unchecked(candidate, limits), *_unshared(candidate, other)),
+        notes=(*candidate.notes, *guarded.notes, *cut, *_unchecked(candidate, limits), *_unshared(candidate, other)),
     )
+
+
+def _guarded(
+    candidate: Evaluation, incumbent: Evaluation, safety: Both | None, check: TaskCheck, cost: Cost, alpha: float
+) -> Guarded:
+    speed = guard_speed(candidate, incumbent, check, cost, alpha)
+    kept = guard_safety(whole(*safety)[0], safety[1], check.margin, alpha) if safety else Guarded()
+    answers = failing(candidate, incumbent, alpha)
+    return Guarded((*answers, *kept.checks, *speed.checks), speed.ratios, kept.notes)
+
+
+def _whole(both: Both | None) -> Both | None:
+    return (whole(*both)[0], both[1]) if both else None
+
+
+def _remembering(
+    contest: _Contest, general: Both, metric: Metric, margin: float, alpha: float, power: float
+) -> _Contest:
+    """Hold a contest back whose winner forgot, or may have forgotten, what is general."""
+    pair = _compare(*general, metric, alpha)
+    holds = pair.low > -margin and pair.n > 0
+    check = Check(name="not worse on general", holds=holds, says=f"{_words(pair)}, margin {margin:g}")
+    seen = replace(contest, checks=(*contest.checks, check), paired={**contest.paired, "general": pair})
+    if holds or contest.decision == "reject":
+        return seen
+    decision, why, more = _short_of(pair, "not worse", margin, alpha, power)
+    return replace(seen, decision=decision, reasons=(f"on the general items {why}",), more_items=more)
 
 
 def _other(candidate: Evaluation, incumbent: Evaluation | None, metric: Metric) -> tuple[str, Evaluation | None]:

@@ -36,6 +36,23 @@ def read_gold(data: bytes, kind: str, *, name: str = "gold") -> list[Gold]:
     return items
 
 
+def without_leaks(gold: list[Gold], train: list[Gold]) -> tuple[list[Gold], tuple[str, ...]]:
+    """Return the items that were not trained on word for word, and what was left out.
+
+    Raises `DataError` where all were: such a gold set measures memory.
+    """
+    known = {_asked(row) for row in train}
+    kept = [want for want in gold if _asked(want) not in known]
+    if gold and not kept:
+        raise DataError(f"all {len(gold)} gold items stand in the training data: nothing is left to judge on")
+    leaks = len(gold) - len(kept)
+    return kept, ((f"{leaks} of {len(gold)} gold items stand in the training data and were left out",) if leaks else ())
+
+
+def _asked(row: Gold) -> bytes:
+    return canonical_json([row.text, *row.messages])
+
+
 def read_rows(data: bytes, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (where it stands, object) for each line of JSONL that is not blank."""
     for number, line in enumerate(data.split(b"\n"), 1):
@@ -55,7 +72,7 @@ def _row(line: bytes, where: str) -> dict[str, Any]:
 
 
 def _item(row: dict[str, Any], kind: str, identity: str, where: str) -> Gold:
-    cluster = str(row.get("cluster", ""))
+    cluster = str(row.get("cluster") or row.get("group") or "")  # whoever asked it, or the conversation
     if kind == "classify":
         text = _text(row, "text", where)
         return Gold(id=identity, row={"label": _text(row, "label", where)}, text=text, cluster=cluster)

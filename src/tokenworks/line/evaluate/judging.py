@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from tokenworks.line.evaluate.asking import Asked, Reply
 from tokenworks.line.evaluate.gold import Gold
 from tokenworks.line.evaluate.grade import grader_named, metric_named
 from tokenworks.line.evaluate.intervals import mean_score, proportion, quantile, weighted_mean
-from tokenworks.line.evaluate.questions import answered
+from tokenworks.line.evaluate.questions import answered, finish_of
 from tokenworks.line.evaluate.report import Figure, Item
 
 ALSO = {"classify": ("accuracy", "macro_f1")}  # told beside the task's metric
@@ -23,6 +24,8 @@ def judge(gold: Sequence[Gold], replies: Sequence[Reply], *, kind: str, metric: 
     for want, reply in zip(gold, replies, strict=True):
         text, error = answered(reply, kind=kind)
         grade = grader.grade(want.row, text)
+        if not math.isfinite(grade.score):
+            error = error or f"the score of the answer is {grade.score}"
         items.append(
             Item(
                 id=want.id,
@@ -35,6 +38,7 @@ def judge(gold: Sequence[Gold], replies: Sequence[Reply], *, kind: str, metric: 
                 ttft_s=reply.ttft_s,
                 tokens=reply.tokens,
                 error=error,
+                finish=finish_of(reply, text, kind=kind),
             )
         )
     return items

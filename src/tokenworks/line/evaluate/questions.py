@@ -34,3 +34,13 @@ def answered(reply: Reply, *, kind: str) -> tuple[str, str]:
         return str(reply.body["choices"][0]["message"]["content"] or ""), ""
     except (KeyError, IndexError, TypeError) as error:
         return "", f"the response has no answer in it ({type(error).__name__}: {error})"
+
+
+def finish_of(reply: Reply, answer: str, *, kind: str) -> str:
+    """Return how an answer ended that is not whole: 'length' or 'empty'; nothing for a whole one."""
+    if kind == "classify" or reply.error:
+        return ""
+    choices = reply.body.get("choices") or [{}]
+    if isinstance(choices[0], dict) and choices[0].get("finish_reason") == "length":
+        return "length"
+    return "" if answer.strip() else "empty"

@@ -26,6 +26,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ttft_s: float = 0.0
     tokens: int = 0
     error: str = ""  # why there was no answer; such an item counts as wrong
+    finish: str = ""  # how the answer ended where it is not whole: 'length' (cut off at max_tokens) or 'empty'
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,12 +15,12 @@ from tokenworks.core.stage import Bench, Outputs, Stage
 from tokenworks.line.evaluate import judging, ranking, text_model
 from tokenworks.line.evaluate.asking import Asked, Reply, ask_all, ask_one_by_one, asker
 from tokenworks.line.evaluate.beating import baselines
-from tokenworks.line.evaluate.gold import Gold, read_gold
+from tokenworks.line.evaluate.gold import Gold, read_gold, without_leaks
 from tokenworks.line.evaluate.params import EvaluateParams
 from tokenworks.line.evaluate.questions import question
 from tokenworks.line.evaluate.report import Evaluation
 
-VERSION = "3"
+VERSION = "4"
 CLASSIFIED, GENERATED = 10_000, 1_000  # items asked of a larger gold set: milliseconds each, and seconds each
 
 
@@ -42,7 +42,11 @@ def evaluate_stage(answer: Answerer, *, loop: asyncio.AbstractEventLoop | None =
 
 def _answers(answer: Answerer, inputs: Mapping[str, str], params: EvaluateParams, bench: Bench) -> Evaluation:
     """Evaluate a model that answers with a class or a text."""
-    gold, notes = _sample(read_gold(bench.artifacts.get_bytes(inputs["gold"]), params.kind), params)
+    gold, leaks = read_gold(bench.artifacts.get_bytes(inputs["gold"]), params.kind), tuple[str, ...]()
+    if "train" in inputs:
+        train = read_gold(bench.artifacts.get_bytes(inputs["train"]), params.kind, name="train")
+        gold, leaks = without_leaks(gold, train)
+    gold, notes = _sample(gold, params)
     model, schema = params.model_ref, params.schema
     requests = [
         question(want, kind=params.kind, model=model, max_tokens=params.max_tokens, schema=schema) for want in gold
@@ -58,7 +62,7 @@ def _answers(answer: Answerer, inputs: Mapping[str, str], params: EvaluateParams
     return Evaluation(
         task=params.task, kind=params.kind, model_ref=params.model_ref, metric=params.metric,
         figures={**figures, **judging.latencies(alone), **judging.rates(asked)},
-        per_class=judging.per_class(items), items=tuple(items), baselines=others, notes=(*notes, *failed),
+        per_class=judging.per_class(items), items=tuple(items), baselines=others, notes=(*leaks, *notes, *failed),
     )  # fmt: skip
 
 

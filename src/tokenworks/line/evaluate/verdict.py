@@ -9,6 +9,7 @@ import msgspec
 from tokenworks.core.errors import DataError
 from tokenworks.core.ids import canonical_json
 from tokenworks.line.evaluate.paired import Paired
+from tokenworks.line.evaluate.ratios import Ratio
 from tokenworks.line.evaluate.report import Figure
 
 Decision = Literal["promote", "reject", "need-more"]
@@ -32,7 +33,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     reasons: tuple[str, ...]
     checks: tuple[Check, ...] = ()
-    paired: dict[str, Paired] = {}  # 'gold', 'fresh'
+    paired: dict[str, Paired] = {}  # 'gold', 'fresh', 'general'
+    ratios: dict[str, Ratio] = {}  # 'latency_p95', 'cost': candidate over incumbent
     candidate_figure: Figure | None = None
     against_figure: Figure | None = None
     more_items: int = 0
