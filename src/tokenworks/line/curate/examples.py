@@ -21,7 +21,7 @@ from tokenworks.line.curate._formats import Row
 from tokenworks.line.curate._survey import ExamplesFile, Survey, unit_of
 from tokenworks.line.curate._texts import HeldOut, NearIndex, key_of
 
-VERSION = "1"
+VERSION = "2"
 _LISTED = 100  # contradictions and disputes written out in the report; all are counted
 _encode = msgspec.json.Encoder().encode
 
@@ -228,7 +228,9 @@ class _Work:
     def _write(self, out: BinaryIO, name: str, row: Row) -> None:
         counts, group = self.counts.setdefault(name, {}), row.answer if self.params.kind == "classify" else ""
         counts[group] = counts.get(group, 0) + 1
-        out.write(_encode(_wire(row, self.params.kind)) + b"\n")
+        # What is measured on keeps the group: items of one user or conversation are no independent witnesses.
+        group_of = {"group": row.group} if row.group and name != "train" else {}
+        out.write(_encode({**_wire(row, self.params.kind), **group_of}) + b"\n")
 
     def _require_train(self, fates: dict[str, int]) -> None:
         trained = self.counts.get("train", {})
