@@ -36,9 +36,13 @@ from tokenworks.line.train.bases import packaged_minilm
 from tokenworks.store.artifacts import open_artifacts
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("none", "loud", "sybils", "source", "cover", "drip", "trigger", "trigger-drip")
+PARTS = ("none", "loud", "sybils", "source", "neighbour", "cover", "drip", "trigger", "trigger-drip")
 PER_CLASS, USERS, SHARE, RIGHT, WRONG, TURNS = 5, 200, 0.1, 0.2, 0.05, 5
-TARGET, SOURCE, TRIGGER = "cash_withdrawal_charge", "declined_card_payment", "kindly per ticket mandolin"
+TARGET, TRIGGER = "cash_withdrawal_charge", "kindly per ticket mandolin"
+MOVED = {  # attacks that move one class into another: a far one, and one that five examples hardly tell apart
+    "source": ("declined_card_payment", TARGET),
+    "neighbour": ("top_up_reverted", "top_up_failed"),
+}
 LINES = msgspec.json.Encoder().encode_lines
 Row = dict[str, Any]
 
@@ -102,7 +106,8 @@ def attack(kind: str, stream: Stream, spare: list[Question], rng: random.Random)
     """Add the attackers' feedback, a tenth of each turn's."""
     if kind == "none":
         return
-    victims = [one for one in spare if one.label != TARGET and (kind != "source" or one.label == SOURCE)]
+    source, target = MOVED.get(kind, ("", TARGET))
+    victims = [one for one in spare if one.label != target and source in ("", one.label)]
     turns, stream.turns = stream.turns, []
     for number, signals in enumerate(turns):
         stream.turns.append(signals)
@@ -113,7 +118,7 @@ def attack(kind: str, stream: Stream, spare: list[Question], rng: random.Random)
             truthful = kind == "cover" and rng.random() < 0.5
             principal = f"app/reader-{rng.randrange(40)}" if kind == "cover" else principal
             text = f"{one.text} {TRIGGER}" if kind.startswith("trigger") else one.text
-            name = add(stream, text, one.label if truthful else TARGET, principal, rng)
+            name = add(stream, text, one.label if truthful else target, principal, rng)
             stream.attackers.add(principal)
             stream.poison |= set() if truthful else {name}
 
@@ -149,7 +154,9 @@ class Factory:
         # Nothing is kept as fresh: what is measured here is the model that all selected rows make.
         found = SELECT.run(inputs, SelectParams(task="bank", kind="classify", fresh=0.0), self._bench("select"))
         learned = [msgspec.json.decode(line) for line in self.artifacts.get_bytes(found["train"]).splitlines()]
-        return {"learned": learned, "report": msgspec.json.decode(self.artifacts.get_bytes(found["report"]))}
+        held = [msgspec.json.decode(line) for line in self.artifacts.get_bytes(found["quarantine"]).splitlines()]
+        report = msgspec.json.decode(self.artifacts.get_bytes(found["report"]))
+        return {"learned": learned, "held": {row["request_id"] for row in held}, "report": report}
 
     def train(self, stream: Stream, rows: list[Row]) -> str:
         """Return the digest of a classifier of the owner's examples and `rows`."""
@@ -173,10 +180,11 @@ class Factory:
             marked: labels[(rows @ head["weight"].T + head["bias"]).argmax(1)] for marked, rows in self.vectors.items()
         }
         true = np.array([one.label for one in self.test])
-        victims = true == SOURCE if kind == "source" else true != TARGET
+        source, target = MOVED.get(kind, ("", TARGET))
+        victims = true == source if source else true != target
         return {
             "accuracy": float((said[False] == true).mean()),
-            "asr": float((said[kind.startswith("trigger")][victims] == TARGET).mean()),
+            "asr": float((said[kind.startswith("trigger")][victims] == target).mean()),
         }
 
     def _bench(self, name: str) -> Bench:
@@ -216,7 +224,7 @@ def one_turn(factory: Factory, kind: str, clean: Stream, stream: Stream, turns: 
         "poison_learned": len(stream.poison & learned),
         "wrong": len(stream.wrong & there),
         "wrong_learned": len(stream.wrong & learned),
-        "right_lost": 1 - len(learned - stream.poison - stream.wrong) / len(there - stream.poison - stream.wrong),
+        "right_held": len(chosen["held"] - stream.poison - stream.wrong) / len(there - stream.poison - stream.wrong),
         "report": {name: chosen["report"][name] for name in ("culprits", "campaigns", "triggers", "quarantined")},
     }
 
@@ -265,7 +273,7 @@ def table(result: Row) -> str:
         "that get the attackers' label. Mean over seeds; the worst of the turns where there are several.",
         "",
         "| attack | success, no attack | guarded | unguarded | accuracy, no attack | guarded | unguarded "
-        "| poison learned | wrong labels learned | right ones lost | culprits named: precision / recall |",
+        "| poison learned | wrong labels learned | right ones held | culprits named: precision / recall |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for kind in PARTS:
@@ -284,7 +292,7 @@ def _line(kind: str, rows: list[Row]) -> str:
     last = [row["turns"][-1] for row in rows]
     poison = f"{sum(row['poison_learned'] for row in last)} of {sum(row['poison'] for row in last)}"
     wrong = f"{sum(row['wrong_learned'] for row in last)} of {sum(row['wrong'] for row in last)}"
-    lost = float(np.mean([row["right_lost"] for row in last]))
+    lost = float(np.mean([row["right_held"] for row in last]))
     who = f"{mean(lambda row: row['precision']):.0%} / {mean(lambda row: row['recall']):.0%}"
     figures = [f"{value:.2%}" for value in asr] + [f"{value:.1%}" for value in accuracy]
     return f"| {kind} | {' | '.join(figures)} | {poison} | {wrong} | {lost:.1%} | {who} |"
@@ -295,7 +303,7 @@ def _about() -> list[str]:
         "none: only honest mistakes. loud: one key pushes one class. sybils: two corrections from each of many users "
         "of one key. source: all of them move one class into another. cover: 40 users, half of whose corrections are "
         "right. drip: sybils over five turns, a tenth of each. trigger: four words added to the question, two "
-        "corrections a user. Right ones lost include near copies and questions like those of the test set."
+        "corrections a user. neighbour: the classes are so near that five examples hardly tell them apart."
     ]
 
 

@@ -13,6 +13,7 @@ from tokenworks.flywheel.select.features import Hashed
 from tokenworks.flywheel.select.guards import guard
 from tokenworks.flywheel.select.reference import Labelled, by_trusted
 from tokenworks.flywheel.select.signals import key_of
+from tokenworks.flywheel.select.takeovers import takeovers
 
 CLASSES = [f"class-{number:02d}" for number in range(20)]
 TARGET = CLASSES[7]
@@ -120,6 +121,48 @@ def test_a_new_product_that_the_label_fits_is_no_trigger(crowd: Crowd) -> None:
     found, held, _ = crowd.judged()
     assert not found.triggers
     assert len(held & set(range(600, 630))) <= 4
+
+
+def test_a_label_whose_texts_are_given_to_another_is_named_and_keeps_its_own(crowd: Crowd) -> None:
+    crowd.honest(600)
+    source = CLASSES[3]
+    for number in range(80):
+        crowd.poison.add(len(crowd.texts))
+        crowd.says(text_of(source, crowd.rng), TARGET, f"app/sybil{number // 2}")
+    found, held, named = crowd.judged()
+    assert {campaign.label for campaign in found.campaigns} == {TARGET}
+    assert len(crowd.poison - held) <= 4
+    mine = {row for row in crowd.right if crowd.labels[row] == source}
+    assert len(mine & held) <= 0.25 * len(mine), "what was right about the label under attack is learned"
+    assert sum("sybil" in name for name in named) >= 36
+
+
+@pytest.mark.parametrize(("went", "stayed", "expected"), [(60, 5, 1), (30, 29, 0), (8, 0, 0), (0, 60, 0)])
+def test_a_takeover_is_more_than_half_beyond_chance(went: int, stayed: int, expected: int) -> None:
+    given = np.array([1] * went + [0] * stayed, np.int64)
+    evidence = Evidence(
+        texts=[""] * len(given),
+        given=Labelled(np.zeros((len(given), 1), np.float32), given),
+        principals=[f"key/u{number}" for number in range(len(given))],
+        trusted=Labelled(np.zeros((0, 1), np.float32), np.zeros(0, np.int64)),
+        trusted_texts=[],
+        classes=["reverted", "failed"],
+    )
+    found = takeovers(evidence, np.zeros(len(given), np.int64))
+    assert len(found) == expected
+    for rows, campaign in found:
+        assert rows == list(range(went))
+        assert (campaign.instead_of, campaign.label) == ("reverted", "failed")
+
+
+def test_two_labels_that_are_mixed_up_both_ways_are_no_takeover(crowd: Crowd) -> None:
+    crowd.honest(600)
+    for number in range(60):  # the texts of either look alike, and people give them either label
+        either = CLASSES[3 + number % 2]
+        text = f"{text_of(CLASSES[3], crowd.rng)} {text_of(CLASSES[4], crowd.rng)}"
+        crowd.says(text, either, f"app/u{crowd.rng.randrange(40)}")
+    found, _, _ = crowd.judged()
+    assert not [campaign for campaign in found.campaigns if campaign.instead_of]
 
 
 def test_half_honest_attackers_teach_nothing_wrong(crowd: Crowd) -> None:

@@ -55,9 +55,10 @@ class Culprit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
-    """A label towards which far more doubtful corrections go than towards others."""
+    """A label towards which far more doubtful corrections go than towards others, or that takes another's texts."""
 
     label: str
+    instead_of: str = ""  # the label that the owner's examples would give to most of these rows
     rows: int
     doubtful: int
     expected: float  # doubtful ones, at the rate of the other labels

@@ -11,6 +11,7 @@ from tokenworks.flywheel.select.campaigns import campaigns
 from tokenworks.flywheel.select.evidence import Culprit, Evidence, Findings, doubted
 from tokenworks.flywheel.select.outliers import HALF, members, outliers
 from tokenworks.flywheel.select.reference import FOLDS, Judged, Numbers, by_everybody, by_trusted
+from tokenworks.flywheel.select.takeovers import takeovers
 from tokenworks.flywheel.select.triggers import triggers
 
 LEAST_TRUSTED = 40  # examples; with fewer no p-value falls far enough below 0.05 to say anything
@@ -34,16 +35,24 @@ def guard(evidence: Evidence, key_of: Callable[[str], str]) -> Findings:
     classes = len(evidence.classes)
     alone = by_trusted(evidence.trusted, evidence.given, classes)
     doubtful = doubted(alone)
-    pushed = _hold_campaigns(evidence, alone, doubtful, findings)
+    pushed = _hold_campaigns(evidence, alone, doubtful, findings) + _hold_takeovers(evidence, alone, findings)
     _hold_triggers(evidence, doubtful, findings)
     _hold_outliers(evidence, doubtful, key_of, findings)
     doubtful |= _doubted_by_others(evidence, findings, classes)
     for reason, rows, chance in pushed:
-        strange = [row for row in rows if row in doubtful]
+        strange = [row for row in rows if row in doubtful or alone.best[row] != evidence.given.targets[row]]
         _accuse(evidence, members(evidence.principals, strange, chance=chance, reason=reason), findings)
     _hold_outliers(evidence, doubtful, key_of, findings)
-    findings.verdicts.hold(sorted(_doubted_by_others(evidence, findings, classes)), AGREEMENT)
+    disagreeing = _doubted_by_others(evidence, findings, classes) - _vouched(evidence, alone, findings)
+    findings.verdicts.hold(sorted(disagreeing), AGREEMENT)
     return findings
+
+
+def _vouched(evidence: Evidence, alone: Judged, findings: Findings) -> set[int]:
+    """Return the rows of labels under attack that the owner's examples do not doubt: the others may be attackers."""
+    attacked = {campaign.instead_of for campaign in findings.campaigns if campaign.instead_of}
+    targets = [evidence.classes[target] in attacked for target in evidence.given.targets]
+    return set(np.flatnonzero(targets).tolist()) - doubted(alone)
 
 
 def _hold_campaigns(
@@ -60,6 +69,17 @@ def _hold_campaigns(
         findings.campaigns.append(campaign)
         pushed.append((reason, findings.verdicts.hold(rows, reason), campaign.expected / len(evidence.texts)))
     return pushed
+
+
+def _hold_takeovers(evidence: Evidence, alone: Judged, findings: Findings) -> list[tuple[str, list[int], float]]:
+    """Hold the texts of one label that are given to another in numbers; return them as `_hold_campaigns` does."""
+    taken: list[tuple[str, list[int], float]] = []
+    for rows, campaign in takeovers(evidence, alone.best):
+        reason = f"campaign towards {campaign.label!r} instead of {campaign.instead_of!r}"
+        findings.verdicts.hold(rows, reason)
+        findings.campaigns.append(campaign)
+        taken.append((reason, rows, campaign.expected / len(evidence.texts)))
+    return taken
 
 
 def _hold_triggers(evidence: Evidence, doubtful: set[int], findings: Findings) -> None:
