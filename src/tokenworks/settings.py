@@ -38,6 +38,7 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     segment_mb: int = 16
     keep_bodies: bool = True  # prompts and answers beside the log: corrections need them
+    keep_days: float = 0.0  # older ones are dropped, at the latest a day later; 0: kept for ever
 
 
 class LineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +47,7 @@ class LineSettings(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 0  # 0: every core that this process may run on
     processes: int = 0  # ingest workers; 0: as many as threads
     memory_mb: int = 1024  # bound of one ingest worker
+    watch_s: float = 60.0  # how often a server looks whether documents changed; 0: never
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +64,12 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     remote_label: str = "public"  # the highest label of text that may go there
 
 
+class FlywheelSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server keeps its tasks turning."""
+
+    look_s: float = 5.0  # how often it looks what tasks ask for; 0: turns are run by hand
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration, typed. Every field has a default that works on a bare machine."""
 
@@ -71,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ledger: LedgerSettings = LedgerSettings()
     line: LineSettings = LineSettings()
     engines: EngineSettings = EngineSettings()
+    flywheel: FlywheelSettings = FlywheelSettings()
 
     @property
     def home_path(self) -> Path:

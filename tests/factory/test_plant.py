@@ -10,7 +10,6 @@ from factory.banking import questions
 from tokenworks.core.ids import new_id
 from tokenworks.factory import Factory
 from tokenworks.factory.plant import Plant, local_key
-from tokenworks.flywheel.turn import last_turn
 from tokenworks.ledger.entries import TurnEntry
 from tokenworks.ledger.reader import read
 from tokenworks.settings import Settings
@@ -46,16 +45,16 @@ def test_corrections_turn_into_a_better_released_model_and_a_second_turn_finds_n
     traffic = questions(300, seed=2)
     asyncio.run(served(factory, lambda plant: ask_and_correct(plant, traffic)))
     done = factory.turn("bank")
-    assert done.new == 300
-    assert done.outcome.decision == "promote", factory.verdict(done.outcome.verdict).story()
-    assert factory.catalog.releases.current("bank").version == done.outcome.version.version
-    verdict = factory.verdict(done.outcome.verdict)
+    assert done.new + done.selection["quarantined"] <= 300
+    assert done.outcome == "promoted", factory.turn_story(done)
+    assert f"bank@{factory.catalog.releases.current('bank').version}" == done.candidate
+    verdict = factory.verdict(done.verdict)
     assert max(pair.low for pair in verdict.paired.values()) > 0
     again = factory.turn("bank")
-    assert (again.new, again.outcome) == (0, None)
+    assert (again.new, again.outcome) == (0, "nothing-new")
     turns = [entry for _, entry in read(factory.ledger_root) if isinstance(entry, TurnEntry)]
-    assert [(one.number, one.verdict) for one in turns] == [(1, "promote"), (2, "nothing-new")]
-    assert last_turn("bank", factory.ledger_root).number == 2
+    assert [(one.number, one.verdict) for one in turns] == [(1, "promoted"), (2, "nothing-new")]
+    assert factory.turns.find("bank").number == 2
 
 
 def test_the_local_key_is_made_once_and_readable_by_its_owner_alone(factory):

@@ -60,7 +60,7 @@ def write_tasks(folder: Path, *, each: int = 25) -> list[Path]:
     encode = msgspec.json.Encoder().encode_lines
     (folder / "route.jsonl").write_bytes(encode(few))
     (folder / "traffic.jsonl").write_bytes(encode([row for row in traffic if row.label in taught]))
-    (folder / "route.toml").write_text(ROUTE)
+    (folder / "route.toml").write_text(ROUTE + '[turn]\nwhen = "never"\n')
     (folder / "complete.toml").write_text(COMPLETE)
     docs = folder / "docs"
     docs.mkdir()

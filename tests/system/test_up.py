@@ -79,13 +79,11 @@ def test_corrections_become_a_better_released_model(factory_running):
     done = tokenworks(factory_running.home, "--json", "turn", "route")
     assert done.returncode == 0, done.stderr
     turn = json.loads(done.stdout)
-    assert turn["new"] == 500
-    assert turn["outcome"]["decision"] == "promote", tokenworks(factory_running.home, "report").stdout
+    assert turn["outcome"] == "promoted", tokenworks(factory_running.home, "turn", "show").stdout
     shown = json.loads(tokenworks(factory_running.home, "--json", "release", "show").stdout)
     assert ("route", 2) in [(one["alias"], one["version"]) for one in shown]
     again = json.loads(tokenworks(factory_running.home, "--json", "turn", "route").stdout)
-    assert again["new"] == 0
-    assert again["outcome"] is None
+    assert (again["new"], again["outcome"]) == (0, "nothing-new")
 
 
 def test_lineage_leads_from_the_model_back_to_the_documents(factory_running):

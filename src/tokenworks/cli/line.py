@@ -1,4 +1,4 @@
-"""The verbs of the line: `ingest`, `train`, `tune`, `evaluate`, `turn`."""
+"""The verbs of the line: `ingest`, `train`, `tune`, `evaluate`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Name = Annotated[str, typer.Argument(help="The task's name.")]
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
-    for verb in (ingest, train, tune, evaluate, turn):
+    for verb in (ingest, train, tune, evaluate):
         app.command()(verb)
 
 
@@ -96,18 +96,6 @@ def evaluate(context: typer.Context, name: Name) -> None:
     with ours.factory() as factory, Screen(ours.console) as screen:
         found = factory.listening(screen).evaluate(name)
     ours.show(found, "\n".join(evaluation_lines(found)))
-
-
-def turn(context: typer.Context, name: Name) -> None:
-    """Learn from the corrections since the last turn: train, gate, and release or refuse."""
-    from tokenworks.cli.screen import Screen
-    from tokenworks.cli.tables import turn_lines
-
-    ours: Context = context.obj
-    with ours.factory() as factory, Screen(ours.console) as screen:
-        done = factory.listening(screen).turn(name)
-        story = turn_lines(done, factory)
-    ours.show(done, "\n".join(story))
 
 
 def _make(ours: Context, tasks: list) -> None:  # type: ignore[type-arg]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenworks.factory import Factory, Ingested
     from tokenworks.factory.report import Made, Report
-    from tokenworks.flywheel.turn import Turn
     from tokenworks.line.evaluate.report import Evaluation
     from tokenworks.line.produce import Outcome
 
@@ -60,18 +59,6 @@ def outcome_lines(outcome: Outcome, factory: Factory) -> list[str]:
 
 def _propose(outcome: Outcome) -> str:
     return f"autonomy is 'propose': a person releases it with: tokenworks release promote {outcome.version.ref}"
-
-
-def turn_lines(done: Turn, factory: Factory) -> list[str]:
-    """Return the story of a turn on one screen."""
-    lines = [f"turn {done.number} of {done.task}: {done.new} new corrections, {done.known} in all"]
-    if done.unusable:
-        lines.append(
-            f"  {done.unusable} could not be used: their requests are not kept, or the text is not a single one"
-        )
-    if done.outcome is None:
-        return [*lines, "  nothing new: send corrections to /v1/feedback and turn again"]
-    return lines + outcome_lines(done.outcome, factory)
 
 
 def report_lines(found: Report) -> list[str]:

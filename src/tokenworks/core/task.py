@@ -97,6 +97,7 @@ class TaskTurn(msgspec.Struct, frozen=True, kw_only=True):
     replay: float = 0.2  # share of earlier examples in what a tuning step sees
     retention_days: float = 365.0  # older traffic is not learned from
     per_principal: float = 0.1  # the largest share of new examples that may come from one principal
+    correction_s: float = 30.0  # of a person's time that a wrong answer takes: what payback is counted in
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

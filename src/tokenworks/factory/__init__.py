@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import getpass
 import time
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
 from tokenworks.core.errors import NotFoundError
-from tokenworks.core.ids import content_id
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion, Release
-from tokenworks.core.task import Task, TaskData, TaskHead, read_task
-from tokenworks.factory.answering import Answering
-from tokenworks.factory.house import House
+from tokenworks.core.task import Task, TaskData, TaskHead
+from tokenworks.factory.making import user
 from tokenworks.factory.report import Report, report
-from tokenworks.flywheel.turn import Turn, turn
+from tokenworks.factory.turning import Turning
 from tokenworks.line.curate.report import CurateReport
 from tokenworks.line.evaluate.report import Evaluation
 from tokenworks.line.evaluate.verdict import Verdict
 from tokenworks.line.forecast import Forecast, forecast
 from tokenworks.line.ingest.report import IngestReport
-from tokenworks.line.produce import Judge, Outcome, Producer
+from tokenworks.line.produce import Outcome
 from tokenworks.line.recipes import documents
 from tokenworks.line.release.lineage import Node, lineage, render
 from tokenworks.line.release.release import promote, rollback, withdraw
-from tokenworks.line.run import Runner
-from tokenworks.store.nouns import CatalogTask
 
 
 class Ingested(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,41 +33,12 @@ class Ingested(msgspec.Struct, frozen=True, kw_only=True):
     curate: CurateReport
 
 
-class Factory(House):
+class Factory(Turning):
     """Everything the factory can do, over one home. Use as a context manager.
 
     >>> with Factory(home="~/.tokenworks") as factory:
     ...     outcome = factory.make("route.toml")
     """
-
-    @cached_property
-    def answering(self) -> Answering:
-        """The request path in this process, for evaluation and the flywheel."""
-        answering = Answering(self)
-        self._close.append(answering.close)
-        return answering
-
-    @property
-    def runner(self) -> Runner:
-        """What runs stages."""
-        return Runner(
-            self.catalog,
-            self.artifacts,
-            self.ledger,
-            self.home,
-            threads=self.settings.threads,
-            processes=self.settings.line.processes,
-            memory_mb=self.settings.line.memory_mb,
-            listen=self.listen,
-        )
-
-    @property
-    def producer(self) -> Producer:
-        """The line for any task."""
-        judge = Judge(
-            lambda request: self.answering.answer(request), lambda ref, folder: self.answering.offer(ref, folder)
-        )
-        return Producer(self.runner, judge, self.key, self.clock)
 
     # -- verbs
 
@@ -85,10 +50,6 @@ class Factory(House):
         """Read and curate the documents of `task`, where it has any: search has them before training begins."""
         if task.data.sources:
             documents(task, self.runner)
-
-    def turn(self, name: str) -> Turn:
-        """Learn from the corrections since the last turn of task `name`."""
-        return turn(self.task(name), self.producer, self.ledger_root, self.bodies, by=f"turn, {_user()}")
 
     def ingest(self, paths: list[Path], *, label: str = "internal") -> Ingested:
         """Read documents into a corpus, without training anything."""
@@ -113,31 +74,6 @@ class Factory(House):
         """Return the state of this factory on one screen."""
         return report(self.home, self.catalog, self.artifacts)
 
-    def remember(self, task: Task | str | Path) -> Task:
-        """Enter `task` into the catalog and return it; owner and label as they stand now."""
-        task = task if isinstance(task, Task) else read_task(Path(task))
-        self.catalog.tasks.put(
-            CatalogTask(
-                name=task.name,
-                kind=task.kind,
-                owner=task.task.owner,
-                deputy=task.task.deputy,
-                label=str(task.label),
-                spec=msgspec.to_builtins(task),
-                digest=content_id(task),
-                updated_at=self.clock.now(),
-            )
-        )
-        return task
-
-    def task(self, name: str) -> Task:
-        """Return the task called `name`; raise `NotFoundError` listing those that are known."""
-        known = self.catalog.tasks.get(name)
-        if known is None:
-            names = ", ".join(task.name for task in self.catalog.tasks.all()) or "none yet"
-            raise NotFoundError(f"task {name!r} is not known here; known: {names}")
-        return msgspec.convert(known.spec, Task)
-
     # -- releases
 
     def promote(self, ref: str, *, reason: str) -> Release:
@@ -147,7 +83,7 @@ class Factory(House):
             version.model,
             version,
             reason=reason,
-            by=_user(),
+            by=user(),
             catalog=self.catalog,
             ledger=self.ledger,
             clock=self.clock,
@@ -155,11 +91,11 @@ class Factory(House):
 
     def rollback(self, alias: str, *, reason: str) -> Release:
         """Let the version before answer again."""
-        return rollback(alias, reason=reason, by=_user(), catalog=self.catalog, ledger=self.ledger, clock=self.clock)
+        return rollback(alias, reason=reason, by=user(), catalog=self.catalog, ledger=self.ledger, clock=self.clock)
 
     def withdraw(self, alias: str, *, reason: str) -> Release:
         """Let nothing answer for `alias` any more."""
-        return withdraw(alias, reason=reason, by=_user(), catalog=self.catalog, ledger=self.ledger, clock=self.clock)
+        return withdraw(alias, reason=reason, by=user(), catalog=self.catalog, ledger=self.ledger, clock=self.clock)
 
     def version(self, ref: str) -> ModelVersion:
         """Return the version called `ref`: name@version, or a name for what is released."""
@@ -190,10 +126,3 @@ class Factory(House):
     def revoke_key(self, prefix: str) -> None:
         """Make the key that starts with `prefix` useless from now on."""
         self.keys.revoke(prefix)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        return "unknown"

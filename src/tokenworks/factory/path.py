@@ -13,6 +13,7 @@ from tokenworks.factory.remote import WithRemote
 from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.releases import CatalogReleases, Releases
 from tokenworks.gateway.search import Search
+from tokenworks.gateway.warm import Warm
 from tokenworks.governance.keys import SCOPES, Keys, Principal
 from tokenworks.ledger.views import feedback_since, find_request
 from tokenworks.line.release.inspect import verify_folder
@@ -32,10 +33,12 @@ class RequestPath:
     pool: Pool
     keys: Keys
     releases: CatalogReleases
+    warm: Warm
 
     async def close(self) -> None:
         """Take no more requests, and end the engines."""
         self.gateway.drain()
+        await self.warm.close()
         await self.pool.close()
 
 
@@ -69,15 +72,16 @@ def request_path(
     current = CatalogReleases(house.catalog.releases, house.catalog.models)
     pool = Pool(
         open_model=open_model,
-        released=lambda: current.refs,
+        released=lambda: current.refs | warm.refs,
         engine=settings.engines.generation if settings.engines.generation != "remote" else "auto",
         options=engine_options(settings, house.home),
         policy=Policy(start_timeout_s=settings.engines.start_timeout_s),
     )
+    warm = Warm(current, pool.ready)
     keys = Keys(house.catalog.keys)
     gateway = build(
         keys=keys,
-        releases=releases or (WithRemote(current, settings.engines) if settings.engines.remote_url else current),
+        releases=releases or (WithRemote(warm, settings.engines) if settings.engines.remote_url else warm),
         pool=pool,
         ledger=house.ledger,
         bodies=house.bodies,
@@ -87,7 +91,7 @@ def request_path(
         search=search,
         server=settings.server,
     )
-    return RequestPath(gateway, pool, keys, current)
+    return RequestPath(gateway, pool, keys, current, warm)
 
 
 def engine_options(settings: Settings, home: Path) -> Options:

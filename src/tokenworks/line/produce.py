@@ -16,14 +16,14 @@ from tokenworks.core.label import Label, highest
 from tokenworks.core.model import ModelVersion
 from tokenworks.core.request import Answerer
 from tokenworks.core.task import Task
-from tokenworks.line.evaluate.gate import decide
+from tokenworks.line.evaluate.gate import ALPHA, decide
 from tokenworks.line.evaluate.params import EvaluateParams
 from tokenworks.line.evaluate.report import Evaluation
 from tokenworks.line.evaluate.stage import evaluate_stage
 from tokenworks.line.evaluate.verdict import Verdict
 from tokenworks.line.events import Said
 from tokenworks.line.facts import model_facts
-from tokenworks.line.recipes import RECIPES, Material
+from tokenworks.line.recipes import RECIPES, Additions, Material
 from tokenworks.line.release.keys import SigningKey
 from tokenworks.line.release.register import register, seal
 from tokenworks.line.release.release import promote
@@ -51,6 +51,25 @@ class Trained:
     ref: str  # what it is called while it is judged
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a candidate is made: a module of line/train with its parameters, and its inputs besides the plan."""
+
+    name: str  # sft, dpo, ...
+    trainer: Any
+    params: Any
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A candidate's evaluation and the gate's word on it."""
+
+    report: str  # digest
+    verdict: Verdict
+    engine_s: float  # seconds of engines that the judging took, where it was not known already
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a pass of the line came to."""
 
@@ -71,76 +90,85 @@ class Producer:
     """The line for any task: what it works with, and who may have a say."""
 
     runner: Runner
-    judge: Judge
+    judge_by: Judge
     key: SigningKey
     clock: Clock
 
-    def produce(self, task: Task, *, corrections: str = "", by: str = "line") -> Outcome:
+    def produce(self, task: Task, *, by: str = "line") -> Outcome:
         """Make a candidate for `task`, compare it with what is in production, release it if it won.
 
-        `corrections` is the digest of corrected examples (JSON lines). Killed at any point, the same call goes on
-        where it was; called again with nothing changed, it only looks things up.
+        Killed at any point, the same call goes on where it was; called again with nothing changed, it only looks
+        things up.
         """
         started = time.monotonic()
-        if not task.task.owner:
-            raise RefusedError(
-                f'task {task.name} has no owner, so nothing made for it can be released: set task.owner = "mailto:..."'
-            )
-        material = RECIPES[task.kind].gather(task, self.runner, corrections)
-        trained = self._train(task, material)
-        incumbent = self._incumbent(task)
+        require_owner(task)
+        material = self.gather(task)
+        trained = self.train(task, usual_way(task, material))
+        incumbent = self.incumbent(task)
         if incumbent is not None and incumbent.stage_key == trained.key:
             return self._outcome(task, "unchanged", incumbent, trained, "", material, started)
-        report = self._evaluate(task, trained.ref, trained.weights, material.judge)
-        version = self._register(task, material, trained, report)
-        verdict = self._decide(task, material, trained, report, incumbent)
-        evidence = self.runner.artifacts.put_bytes(verdict.to_json())
-        for line in verdict.story():
-            self.runner.listen(Said(task=task.name, stage="gate", text=line))
-        if verdict.promoted and task.turn.autonomy != "propose":
-            self._promote(version, verdict, evidence, by)
+        judged = self.judge(task, material, trained, incumbent)
+        version = self.register(task, material, trained, judged.report)
+        evidence = self.keep(judged.verdict)
+        self.tell(task, judged.verdict)
+        if judged.verdict.promoted and task.turn.autonomy != "propose":
+            self._promote(version, judged.verdict, evidence, by)
             self.runner.listen(Said(task=task.name, stage="release", text=f"released {version.ref}"))
-        return self._outcome(task, verdict.decision, version, trained, evidence, material, started)
+        return self._outcome(task, judged.verdict.decision, version, trained, evidence, material, started)
 
     def evaluate_released(self, task: Task) -> Evaluation:
         """Return the evaluation of what answers for `task` now, on its gold set of today."""
-        material = RECIPES[task.kind].gather(task, self.runner, "")
-        version = self._incumbent(task)
+        material = self.gather(task)
+        version = self.incumbent(task)
         if version is None:
             raise NotFoundError(f"nothing is released for task {task.name}; run: tokenworks train FILE")
         return self._read(self._evaluate(task, version.ref, version.folder, material.judge))
 
-    def _incumbent(self, task: Task) -> ModelVersion | None:
-        """Return the version that answers for `task` now."""
-        current = self.runner.catalog.releases.current(task.name)
-        if current is None or current.version == 0:
-            return None
-        return self.runner.catalog.models.get(current.model, current.version)
+    # -- the steps, for callers that decide themselves what comes next
 
-    def _train(self, task: Task, material: Material) -> Trained:
-        recipe = RECIPES[task.kind]
-        params = recipe.params(task)
-        plan = self.runner.run(recipe.trainer.PLAN, material.train, params, task=task.name)
-        inputs = {**material.train, "plan": plan["plan"]}
-        made = self.runner.run(recipe.trainer.TRAIN, inputs, params, task=task.name)
-        key = stage_key(recipe.trainer.TRAIN, inputs, params)
+    def gather(self, task: Task, added: Additions | None = None) -> Material:
+        """Return what `task` learns from and is judged on, with what the flywheel selected."""
+        return RECIPES[task.kind].gather(task, self.runner, added or Additions())
+
+    def train(self, task: Task, way: Way) -> Trained:
+        """Make a candidate; known already, it is looked up."""
+        plan = self.runner.run(way.trainer.PLAN, way.inputs, way.params, task=task.name)
+        inputs = {**way.inputs, "plan": plan["plan"]}
+        made = self.runner.run(way.trainer.TRAIN, inputs, way.params, task=task.name)
+        key = stage_key(way.trainer.TRAIN, inputs, way.params)
         return Trained(made["model"], key, f"{task.name}@{made['model'][:12]}")
 
-    def _evaluate(self, task: Task, ref: str, folder: str, judge: Mapping[str, str]) -> str:
-        self.judge.offer(ref, folder)
-        params = EvaluateParams(
-            task=task.name,
-            kind=task.kind,
-            metric=task.metric,
-            model_ref=ref,
-            schema=_schema(task),
-            seed=task.model.seed,
-            max_tokens=_answer_room(self.runner.artifacts.folder(folder)),
-        )
-        stage = evaluate_stage(self.judge.answer)
-        return self.runner.run(stage, {"model": folder, **judge}, params, task=task.name)["evaluation"]
+    def judge(
+        self, task: Task, material: Material, trained: Trained, incumbent: ModelVersion | None, *, rivals: int = 1
+    ) -> Judged:
+        """Compare a candidate with the incumbent on the same items; a first model is compared with its baselines.
 
-    def _register(self, task: Task, material: Material, trained: Trained, report: str) -> ModelVersion:
+        With several `rivals` for one place, each is judged at alpha / rivals (Bonferroni).
+        """
+        started = time.monotonic()
+        report = self._evaluate(task, trained.ref, trained.weights, material.judge)
+        candidate, alpha = self._read(report), ALPHA / rivals
+        if incumbent is None:
+            verdict = decide(candidate, None, check=task.check, limits=task.limits, alpha=alpha)
+            return Judged(report, verdict, time.monotonic() - started)
+        before = self._read(self._evaluate(task, incumbent.ref, incumbent.folder, material.judge))
+
+        def both(gold: str) -> tuple[Evaluation, Evaluation] | None:
+            return self._both(task, trained, incumbent, {**material.judge, "gold": gold}) if gold else None
+
+        verdict = decide(
+            candidate,
+            before,
+            check=task.check,
+            limits=task.limits,
+            fresh=both(material.fresh),
+            general=both(material.general),
+            safety=both(material.safety),
+            alpha=alpha,
+        )
+        return Judged(report, verdict, time.monotonic() - started)
+
+    def register(self, task: Task, material: Material, trained: Trained, report: str) -> ModelVersion:
         """Sign the candidate with its bill of materials and give it a number; known already, it keeps its number."""
         label = _label(self.runner.catalog, task, material)
         folder = self.runner.artifacts.folder(trained.weights)
@@ -168,16 +196,46 @@ class Producer:
         )
         return register(version, catalog=self.runner.catalog, ledger=self.runner.ledger)
 
-    def _decide(
-        self, task: Task, material: Material, trained: Trained, report: str, incumbent: ModelVersion | None
-    ) -> Verdict:
-        """Compare with what is in production, on the same items; a first model is compared with its baselines."""
-        candidate = self._read(report)
-        if incumbent is None:
-            return decide(candidate, None, check=task.check, limits=task.limits)
-        before = self._read(self._evaluate(task, incumbent.ref, incumbent.folder, material.judge))
-        fresh = self._fresh(task, material, trained, incumbent)
-        return decide(candidate, before, check=task.check, limits=task.limits, fresh=fresh)
+    def incumbent(self, task: Task) -> ModelVersion | None:
+        """Return the version that answers for `task` now."""
+        current = self.runner.catalog.releases.current(task.name)
+        if current is None or current.version == 0:
+            return None
+        return self.runner.catalog.models.get(current.model, current.version)
+
+    def keep(self, verdict: Verdict) -> str:
+        """Keep the gate's word as evidence; return its digest."""
+        return self.runner.artifacts.put_bytes(verdict.to_json())
+
+    def tell(self, task: Task, verdict: Verdict) -> None:
+        """Tell who listens what the gate said."""
+        for line in verdict.story():
+            self.runner.listen(Said(task=task.name, stage="gate", text=line))
+
+    def _evaluate(self, task: Task, ref: str, folder: str, judge: Mapping[str, str]) -> str:
+        self.judge_by.offer(ref, folder)
+        params = EvaluateParams(
+            task=task.name,
+            kind=task.kind,
+            metric=task.metric,
+            model_ref=ref,
+            schema=_schema(task),
+            seed=task.model.seed,
+            max_tokens=_answer_room(self.runner.artifacts.folder(folder)),
+        )
+        stage = evaluate_stage(self.judge_by.answer)
+        return self.runner.run(stage, {"model": folder, **judge}, params, task=task.name)["evaluation"]
+
+    def _both(
+        self, task: Task, trained: Trained, incumbent: ModelVersion, judge: Mapping[str, str]
+    ) -> tuple[Evaluation, Evaluation] | None:
+        """Return candidate and incumbent on the same items; baselines are for gold alone."""
+        if not self.runner.artifacts.size(judge["gold"]):
+            return None
+        inputs = {name: digest for name, digest in judge.items() if name != "train"}
+        after = self._evaluate(task, trained.ref, trained.weights, inputs)
+        before = self._evaluate(task, incumbent.ref, incumbent.folder, inputs)
+        return self._read(after), self._read(before)
 
     def _promote(self, version: ModelVersion, verdict: Verdict, evidence: str, by: str) -> None:
         promote(
@@ -190,17 +248,6 @@ class Producer:
             ledger=self.runner.ledger,
             clock=self.clock,
         )
-
-    def _fresh(
-        self, task: Task, material: Material, trained: Trained, incumbent: ModelVersion
-    ) -> tuple[Evaluation, Evaluation] | None:
-        """Return candidate and incumbent on corrections that neither was trained on."""
-        if not material.fresh or not self.runner.artifacts.size(material.fresh):
-            return None
-        judge = {"gold": material.fresh}
-        after = self._evaluate(task, trained.ref, trained.weights, judge)
-        before = self._evaluate(task, incumbent.ref, incumbent.folder, judge)
-        return self._read(after), self._read(before)
 
     def _read(self, digest: str) -> Evaluation:
         return Evaluation.from_json(self.runner.artifacts.get_bytes(digest))
@@ -219,7 +266,7 @@ class Producer:
             task=task.name,
             kind=task.kind,
             decision=decision,
-            released=self._incumbent(task) == version,
+            released=self.incumbent(task) == version,
             version=version,
             weights=trained.weights,
             evaluation=version.evaluation,
@@ -227,6 +274,20 @@ class Producer:
             reports=dict(material.report),
             seconds=time.monotonic() - started,
         )
+
+
+def require_owner(task: Task) -> None:
+    """Raise `RefusedError` where nobody answers for `task`: nothing made for it could be released."""
+    if not task.task.owner:
+        raise RefusedError(
+            f'task {task.name} has no owner, so nothing made for it can be released: set task.owner = "mailto:..."'
+        )
+
+
+def usual_way(task: Task, material: Material) -> Way:
+    """Return the way that the kind of task usually goes."""
+    recipe = RECIPES[task.kind]
+    return Way("sft", recipe.trainer, recipe.params(task), material.train)
 
 
 def _label(catalog: Catalog, task: Task, material: Material) -> Label:

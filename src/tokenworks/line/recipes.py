@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from tokenworks.core.errors import ConfigError
-from tokenworks.core.label import Label
+from tokenworks.core.label import Label, highest
 from tokenworks.core.stage import Outputs
 from tokenworks.core.task import Task, seconds_of
 from tokenworks.line.curate.examples import EXAMPLES, ExamplesParams
@@ -25,6 +25,8 @@ from tokenworks.line.run import Runner
 from tokenworks.line.train import classify, embed, extract, pretrain, tune
 from tokenworks.line.train.bases import resolve_base
 
+EXCLUDED = "excluded"  # kind of the objects that name erased documents, as "source/path"
+
 
 @dataclass(frozen=True)
 class Material:
@@ -34,26 +36,51 @@ class Material:
     judge: Mapping[str, str]  # inputs of the evaluation, besides the model
     label: Label
     report: Mapping[str, str]  # reports for people, by stage
-    fresh: str = ""  # corrections held out, as examples
+    fresh: str = ""  # feedback held out, as examples
+    general: str = ""  # frozen examples of what must not be forgotten
+    safety: str = ""  # frozen examples that must not turn wrong
+
+
+class Additions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the flywheel selected for a task: digests of JSON lines by role, empty where there is none."""
+
+    train: str = ""  # examples
+    fresh: str = ""  # examples that are only measured on
+    pairs: str = ""  # preferences
+    clicks: str = ""  # queries with the document that answered
+    unlabelled: str = ""  # what was asked, without a right answer
+    label: str = "public"  # the highest of the requests behind it
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One kind of task."""
 
-    gather: Callable[[Task, Runner, str], Material]
+    gather: Callable[[Task, Runner, Additions], Material]
     trainer: Any  # a module of line/train: Params, PLAN, TRAIN
     params: Callable[[Task], Any]
 
 
 def documents(task: Task, runner: Runner) -> Outputs:
     """Return {"corpus", "set_aside", "report", "ingest_report"} of the task's sources."""
-    sources = tuple(_source(task, name) for name in task.data.sources)
-    params = IngestParams(sources=sources, processes=runner.processes, memory_mb=runner.memory_mb)
+    params = ingest_params(task, runner)
     read = runner.run(INGEST, {"listing": fingerprint(params)}, params, task=task.name)
     inputs = {"documents": read["documents"], "set_aside": read["set_aside"]}
     kept = runner.run(CURATE, inputs, CurateParams(max_label=task.task.label), task=task.name)
     return {**kept, "ingest_report": read["report"]}
+
+
+def ingest_params(task: Task, runner: Runner) -> IngestParams:
+    """Return how the documents of `task` are read; those erased on request are left out."""
+    sources = tuple(_source(task, name) for name in task.data.sources)
+    names = {source.name for source in sources}
+    erased = (one.id for one in runner.catalog.objects.of(EXCLUDED))
+    return IngestParams(
+        sources=sources,
+        processes=runner.processes,
+        memory_mb=runner.memory_mb,
+        erased=tuple(sorted(each for each in erased if each.partition("/")[0] in names)),
+    )
 
 
 def _source(task: Task, name: str) -> Source:
@@ -75,7 +102,7 @@ def _corpus_label(runner: Runner, corpus: str) -> Label:
     return Label.parse(read_manifest(runner.artifacts.folder(corpus)).label)
 
 
-def _from_documents(task: Task, runner: Runner, corrections: str) -> Material:
+def _from_documents(task: Task, runner: Runner, added: Additions) -> Material:
     corpus = documents(task, runner)
     label = _corpus_label(runner, corpus["corpus"])
     params = SplitParams(held_out=task.check.held_out, seed=task.model.seed)
@@ -84,12 +111,14 @@ def _from_documents(task: Task, runner: Runner, corrections: str) -> Material:
     return Material(both, both, label, {"ingest": corpus["ingest_report"], "curate": corpus["report"]})
 
 
-def _from_examples(task: Task, runner: Runner, corrections: str) -> Material:
+def _from_examples(task: Task, runner: Runner, added: Additions) -> Material:
     inputs = {"examples": _blob(task, runner, task.data.examples, "data.examples")}
     if task.check.gold:
         inputs["gold"] = _blob(task, runner, task.check.gold, "check.gold")
-    if corrections:
-        inputs["corrections"] = corrections
+    if added.train:
+        inputs["corrections"] = added.train
+    if added.fresh:
+        inputs["fresh"] = added.fresh
     params = ExamplesParams(
         task=task.name,
         kind=task.kind,
@@ -101,17 +130,37 @@ def _from_examples(task: Task, runner: Runner, corrections: str) -> Material:
     )
     made = runner.run(EXAMPLES, inputs, params, task=task.name)
     base = {"train": made["train"], "base": _base(task, runner)}
+    if task.kind == "classify" and added.unlabelled:
+        base["unlabelled"] = added.unlabelled
     judge = {"train": made["train"], "gold": made["gold"]}
-    return Material(base, judge, task.label, {"examples": made["report"]}, made.get("fresh", ""))
+    return Material(
+        base,
+        judge,
+        highest([task.label, Label.parse(added.label)]),
+        {"examples": made["report"]},
+        fresh=made.get("fresh", ""),
+        general=_optional(task, runner, task.check.general, "check.general"),
+        safety=_optional(task, runner, task.check.safety, "check.safety"),
+    )
 
 
-def _for_search(task: Task, runner: Runner, corrections: str) -> Material:
+def _for_search(task: Task, runner: Runner, added: Additions) -> Material:
     corpus = documents(task, runner)
     label = _corpus_label(runner, corpus["corpus"])
     judge = {"gold": _blob(task, runner, task.check.gold, "check.gold")}
     judge["documents"] = corpus["corpus"]
     train = {"corpus": corpus["corpus"], "base": _base(task, runner)}
-    return Material(train, judge, label, {"ingest": corpus["ingest_report"], "curate": corpus["report"]})
+    if added.clicks:
+        train["clicks"] = added.clicks
+    return Material(
+        train,
+        judge,
+        highest([label, Label.parse(added.label)]),
+        {"ingest": corpus["ingest_report"], "curate": corpus["report"]},
+        fresh=added.fresh,
+        general=_optional(task, runner, task.check.general, "check.general"),
+        safety=_optional(task, runner, task.check.safety, "check.safety"),
+    )
 
 
 def _blob(task: Task, runner: Runner, name: str, key: str) -> str:
@@ -121,6 +170,10 @@ def _blob(task: Task, runner: Runner, name: str, key: str) -> str:
     if not path.is_file():
         raise ConfigError(f"task {task.name}: {key} names {path}, which does not exist")
     return runner.artifacts.put_file(path)
+
+
+def _optional(task: Task, runner: Runner, name: str, key: str) -> str:
+    return _blob(task, runner, name, key) if name else ""
 
 
 def _base(task: Task, runner: Runner) -> str:
