@@ -104,10 +104,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tokenworks.core.stage import Bench
-from tokenworks.line.train import _sft, tune
+from tokenworks.line.train import _fit, tune
 from tokenworks.store.artifacts import open_artifacts
 root, train, base, plan = Path(sys.argv[1]), *sys.argv[2:]
-_sft.CHECKPOINT_EVERY_S = 0.0
+_fit.CHECKPOINT_EVERY_S = 0.0
 def progress(done, total=None, *, unit="", note=""):
     if done == 7:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -153,7 +153,7 @@ def test_a_stopped_full_run_resumes_to_the_same_bytes_even_from_a_damaged_checkp
         if done == 9:
             raise Stopped
 
-    monkeypatch.setattr("tokenworks.line.train._sft.CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr("tokenworks.line.train._fit.CHECKPOINT_EVERY_S", 0.0)
     with pytest.raises(Stopped):
         tune.TRAIN.run(inputs, tune.Params(), watched(bench, stop))
     if damage:

@@ -11,10 +11,10 @@ from tokenworks.core.errors import DataError
 from tokenworks.line.evaluate.baselines import majority
 from tokenworks.line.evaluate.gold import Gold, read_gold
 from tokenworks.line.evaluate.grade import grader_named
-from tokenworks.line.evaluate.graders.exact_match import MARK, final_number
 from tokenworks.line.evaluate.judging import figures_of, per_class
 from tokenworks.line.evaluate.params import EvaluateParams
 from tokenworks.line.evaluate.report import Evaluation, Item
+from tokenworks.line.grading import MARK, final_number
 
 ROOM = "tokenworks.line.evaluate.baselines"
 

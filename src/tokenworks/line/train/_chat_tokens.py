@@ -68,14 +68,14 @@ def tokenize(
     """
     samples, truncated, skipped = list[Sample](), 0, 0
     for conversation in conversations:
-        sample = _sample(conversation, tokenizer)
-        if len(sample.ids) > max_length:
-            cut = Sample(sample.ids[:max_length], sample.trained[:max_length])
+        found = sample(conversation, tokenizer)
+        if len(found.ids) > max_length:
+            cut = Sample(found.ids[:max_length], found.trained[:max_length])
             if too_long == "skip" or not cut.trained[1:].any():
                 skipped += 1
                 continue
-            sample, truncated = cut, truncated + 1
-        samples.append(sample)
+            found, truncated = cut, truncated + 1
+        samples.append(found)
     if not samples:
         raise DataError(
             f"none of {len(conversations)} conversations fits into {max_length} tokens: shorten them, "
@@ -84,8 +84,8 @@ def tokenize(
     return Samples(samples, truncated, skipped)
 
 
-def _sample(conversation: Conversation, tokenizer: Any) -> Sample:
-    """Render once, tokenize once, and mark the tokens that begin inside an assistant turn."""
+def sample(conversation: Conversation, tokenizer: Any) -> Sample:
+    """Return a conversation as tokens, marked where they begin inside a trained turn: rendered and tokenized once."""
     turns = as_dicts(conversation)
     text = _render(tokenizer, turns)
     found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
@@ -94,6 +94,12 @@ def _sample(conversation: Conversation, tokenizer: Any) -> Sample:
     for begin, end in _spans(conversation, turns, text, lambda part, asks: _render(tokenizer, part, asks=asks)):
         trained |= (starts >= begin) & (starts < end)
     return Sample(np.array(found["input_ids"], np.int64), trained)
+
+
+def prompt_ids(prompt: Conversation, tokenizer: Any) -> list[int]:
+    """Return the tokens of `prompt` up to where the assistant answers."""
+    text = _render(tokenizer, as_dicts(prompt), asks=True)
+    return [int(number) for number in tokenizer(text, add_special_tokens=False)["input_ids"]]
 
 
 def _spans(

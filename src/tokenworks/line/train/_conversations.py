@@ -60,6 +60,19 @@ def as_dicts(conversation: Sequence[Message]) -> list[dict[str, str]]:
     return [{"role": message.role, "content": message.content} for message in conversation]
 
 
+def prompt_of(row: dict[str, Any]) -> Conversation:
+    """Return the turns in `row` that ask for an answer, none of them learnt; raise `DataError` where nobody asks."""
+    turns = row.get("messages")
+    if not isinstance(turns, list) or not turns:
+        raise DataError('there is no list "messages" with the prompt; end it with what the user asked')
+    messages = tuple(msgspec.structs.replace(_message(turn, place), weight=0) for place, turn in enumerate(turns))
+    if any(message.role in ("system", "developer") for message in messages[1:]):
+        raise DataError("a system message stands after the first place; put it first, or merge the two")
+    if messages[-1].role == "assistant":
+        raise DataError("the prompt ends with an assistant's answer; the answers stand beside it")
+    return messages
+
+
 def _conversation(line: bytes) -> Conversation:
     try:
         row = _decode(line)

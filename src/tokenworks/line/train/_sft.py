@@ -1,14 +1,13 @@
-"""The loop of supervised fine-tuning: full or LoRA, loss on assistant tokens only, resumable to the same weights.
+"""Supervised fine-tuning of a causal model: full or LoRA, loss on assistant tokens only.
 
 Our own loop, with peft for the adapters: docs/decisions/0052-own-tuning-loop.md.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +18,11 @@ import numpy.typing as npt
 from tokenworks.core.errors import DataError, MissingExtraError
 from tokenworks.core.stage import Progress
 from tokenworks.line.train._chat_tokens import Sample
-from tokenworks.line.train._checkpoint import load_tensors, save_tensors
-from tokenworks.line.train.causal.allocator import kept_memory
+from tokenworks.line.train._fit import Objective, fit
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CHECKPOINT_EVERY_S = 20.0
-CLIP = 1.0
-WARMUP = 0.05  # of all steps
 # Their logits are hidden states times the output matrix and nothing else, so only trained positions need them.
 PLAIN_HEADS = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3"})
 
@@ -135,8 +130,29 @@ def batches(samples: Sequence[Sample], *, batch_tokens: int, seed: int) -> Itera
 
 def batch_loss(trained: Trainee, samples: Sequence[Sample]) -> Tensor:
     """Return the mean cross entropy, in nats, of the assistant tokens of a padded batch."""
-    import torch
     from torch.nn import functional
+
+    logits, targets, _ = _trained_logits(trained, samples)
+    return functional.cross_entropy(logits.float(), targets)
+
+
+def answer_logps(trained: Trainee, samples: Sequence[Sample]) -> Tensor:
+    """Return the log-probability, in nats, of all assistant tokens of each sample together [samples]."""
+    logps, wanted = token_logps(trained, samples)
+    return logps.new_zeros(wanted.shape).masked_scatter(wanted, logps).sum(dim=1)
+
+
+def token_logps(trained: Trainee, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Return the log-probability of every assistant token, one after the other, and where they stand [samples, t]."""
+    from torch.nn import functional
+
+    logits, targets, wanted = _trained_logits(trained, samples)
+    return -functional.cross_entropy(logits.float(), targets, reduction="none"), wanted
+
+
+def _trained_logits(trained: Trainee, samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (logits [tokens, vocabulary], token ids [tokens], where they stand [samples, t]) of a padded batch."""
+    import torch
 
     longest = max(len(sample.ids) for sample in samples)
     ids = torch.zeros((len(samples), longest), dtype=torch.long)
@@ -153,7 +169,7 @@ def batch_loss(trained: Trainee, samples: Sequence[Sample]) -> Tensor:
             logits = trained.model.lm_head(hidden[:, :-1][wanted])
         else:
             logits = trained.model(input_ids=ids, attention_mask=mask).logits[:, :-1][wanted]
-    return functional.cross_entropy(logits.float(), targets)
+    return logits, targets, wanted
 
 
 def train(
@@ -161,77 +177,27 @@ def train(
 ) -> tuple[Trainee, list[float]]:
     """Train the base in `folder` for `recipe.steps`; return it with the loss of each step.
 
-    A checkpoint in `scratch` is taken up where it ends. What a step does depends on the weights, the optimiser's
-    state, the seed and the step's number alone, so a killed run ends in the same weights (same machine and threads).
+    A checkpoint in `scratch` is taken up where it ends: a killed run ends in the same weights (`fit`).
     """
-    import torch
-
-    torch.set_num_threads(threads)
     learner = trainee(folder, recipe)
-    optimiser = torch.optim.AdamW(learner.trained.values(), lr=recipe.learning_rate, weight_decay=0.0, fused=True)
-    path = scratch / "tune.checkpoint"
-    losses = _restore(path, learner, optimiser)
-    saved = started = time.monotonic()
-    done_before = len(losses)
-    order = batches(samples, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
-    with kept_memory():
-        for step, numbers in zip(range(recipe.steps), order, strict=False):
-            if step < done_before:
-                continue
-            losses.append(_step(learner, optimiser, [samples[number] for number in numbers], recipe, step))
-            now = time.monotonic()
-            rate = (step + 1 - done_before) / (now - started)
-            progress(step + 1, recipe.steps, unit="steps", note=f"loss {losses[-1]:.3f}, {rate:.2f} steps/s")
-            if now - saved > CHECKPOINT_EVERY_S:
-                _save(path, learner, optimiser, losses)
-                saved = now
-    return learner, losses
+    told = fit(
+        learner.trained,
+        objectives(learner, samples, recipe),
+        steps=recipe.steps,
+        learning_rate=recipe.learning_rate,
+        seed=recipe.seed,
+        checkpoint=scratch / "tune.checkpoint",
+        threads=threads,
+        progress=progress,
+    )
+    return learner, [loss for (loss,) in told]
 
 
-def _step(learner: Trainee, optimiser: Any, samples: Sequence[Sample], recipe: Recipe, step: int) -> float:
-    """Move the weights once; return the loss before the move."""
-    import torch
-
-    torch.manual_seed(recipe.seed * 1_000_003 + step)  # for bases with dropout: the state to resume is the step
-    loss = batch_loss(learner, samples)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(learner.trained.values(), CLIP)
-    for group in optimiser.param_groups:
-        group["lr"] = recipe.learning_rate * schedule(step, recipe.steps)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    if not math.isfinite(value := float(loss.detach())):
-        raise DataError(f"the loss is {value} at step {step}: lower learning_rate from {recipe.learning_rate:g}")
-    return value
+def objectives(learner: Trainee, samples: Sequence[Sample], recipe: Recipe) -> Iterator[Objective]:
+    """Yield what each step makes smaller: the cross entropy of its batch."""
+    for numbers in batches(samples, batch_tokens=recipe.batch_tokens, seed=recipe.seed):
+        yield partial(_cross_entropy, learner, [samples[number] for number in numbers])
 
 
-def schedule(step: int, steps: int) -> float:
-    """Return the share of the learning rate at `step`: a short linear warm-up, then linearly down to nothing."""
-    warmup = max(1, round(WARMUP * steps))
-    return min(1.0, (step + 1) / warmup) * (1 - step / steps)
-
-
-def _save(path: Path, learner: Trainee, optimiser: Any, losses: list[float]) -> None:
-    import torch
-
-    tensors = {"losses": torch.tensor(losses, dtype=torch.float64)}
-    for name, value in learner.trained.items():
-        state = optimiser.state[value]
-        tensors |= {f"weight.{name}": value.data, f"m.{name}": state["exp_avg"], f"v.{name}": state["exp_avg_sq"]}
-        tensors[f"step.{name}"] = state["step"]
-    save_tensors(path, tensors)
-
-
-def _restore(path: Path, learner: Trainee, optimiser: Any) -> list[float]:
-    """Put the checkpoint at `path` back and return the losses so far; without a whole checkpoint, start anew."""
-    tensors = load_tensors(path)
-    if tensors is None or any(f"weight.{name}" not in tensors for name in learner.trained):
-        return []
-    for name, value in learner.trained.items():
-        value.data.copy_(tensors[f"weight.{name}"])
-        optimiser.state[value] = {
-            "step": tensors[f"step.{name}"],
-            "exp_avg": tensors[f"m.{name}"],
-            "exp_avg_sq": tensors[f"v.{name}"],
-        }
-    return [float(loss) for loss in tensors["losses"]]
+def _cross_entropy(learner: Trainee, samples: Sequence[Sample]) -> tuple[Tensor, tuple[float, ...]]:
+    return batch_loss(learner, samples), ()

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tokenworks.core.ids import canonical_json
+from tokenworks.core.stage import Bench
 from tokenworks.line.train._sft import Recipe, Trainee, load_base, with_adapter
 
 # What a tokenizer may consist of. Weights and config are written anew; anything else stays behind.
@@ -16,6 +17,26 @@ COPIED = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "merges.txt", "tokenizer.model", "chat_template.jinja", "LICENSE", "LICENSE.txt", "NOTICE",
 )  # fmt: skip
+
+
+def write_product(
+    bench: Bench, base: Path, learner: Trainee, recipe: Recipe, *, template: str, card: dict[str, Any], base_name: str
+) -> dict[str, str]:
+    """Store the trained model, and its adapter where there is one; return their digests by output.
+
+    `template` is added where the base has none; `base_name` is what the adapter says it belongs to.
+    """
+    bench.progress(recipe.steps, recipe.steps, unit="steps", note="writing the model")
+    folder = bench.scratch / "model"
+    write_model(folder, base, learner, recipe)
+    if template:
+        write_template(folder, template)
+    write_card(folder, card)
+    outputs = {"model": bench.artifacts.put_folder(folder)}
+    if recipe.method == "lora":
+        write_adapter(bench.scratch / "adapter", learner, base=base_name)
+        outputs["adapter"] = bench.artifacts.put_folder(bench.scratch / "adapter")
+    return outputs
 
 
 def write_model(folder: Path, base: Path, learner: Trainee, recipe: Recipe) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -25,6 +26,9 @@ RESERVE = 0.85  # of the time budget: the rest is for loading, writing and a mac
 LOGITS = 1 << 28  # numbers in one batch of logits at most, so that a large vocabulary does not fill the memory
 
 
+P = TypeVar("P", bound=msgspec.Struct)
+
+
 class SftPlan(msgspec.Struct, frozen=True, kw_only=True):
     """The plan of a tuning run, as recorded."""
 
@@ -42,9 +46,12 @@ class SftPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 def make_plan(
     base: Path, found: Samples, *, method: str, budget: str, epochs: float, learning_rate: float, rank: int, seed: int,
-    batch_tokens: int, max_length: int, threads: int, progress: Progress,
+    batch_tokens: int, max_length: int, threads: int, progress: Progress, gentler: float = 1.0,
 ) -> SftPlan:  # fmt: skip
-    """Measure this machine for some seconds and return what to do within `budget`."""
+    """Measure this machine for some seconds and return what to do within `budget`.
+
+    `gentler` is the share of the usual learning rate, where none is given.
+    """
     import torch
 
     from tokenworks.line.train.causal.plan import parse_budget  # it imports torch
@@ -58,7 +65,7 @@ def make_plan(
     if method == "auto":
         method = "full" if parameters <= SMALL else "lora"
     most = min(batch_tokens, max(256, LOGITS // int(config.vocab_size)))
-    rate = learning_rate or _learning_rate(int(config.hidden_size), method)
+    rate = learning_rate or gentler * usual_rate(int(config.hidden_size), method)
     shape = {
         "learning_rate": rate,
         "batch_tokens": min(most, PROBE_TOKENS),
@@ -92,12 +99,22 @@ def make_plan(
     )  # fmt: skip
 
 
-def read_plan(data: bytes) -> SftPlan:
-    """Return the plan in `data`; raise `DataError` where it is none."""
+def read_plan(data: bytes, kind: type[P]) -> P:
+    """Return the plan in `data`; raise `DataError` where it is none of this kind."""
     try:
-        return msgspec.json.decode(data, type=SftPlan)
+        return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
         raise DataError(f"not a tuning plan: {error}; run the plan stage again") from None
+
+
+def steps_for(plan: SftPlan, samples: Sequence[Sample], tokens: float) -> SftPlan:
+    """Return `plan` for batches of other shapes: as many of `samples` as hold `tokens`."""
+    found = Samples(list(samples), 0, 0)
+    steps, seen = _steps(found, plan.recipe, tokens)
+    return msgspec.structs.replace(
+        plan, steps=steps, tokens=seen, epochs=round(seen / found.tokens, 3),
+        recipe=msgspec.structs.replace(plan.recipe, steps=steps),
+    )  # fmt: skip
 
 
 def _recipe(method: str, *, seed: int, rank: int) -> Recipe:
@@ -107,7 +124,7 @@ def _recipe(method: str, *, seed: int, rank: int) -> Recipe:
     )  # fmt: skip
 
 
-def _learning_rate(hidden: int, method: str) -> float:
+def usual_rate(hidden: int, method: str) -> float:
     """Return a rate that falls with the width; adapters bear ten times that of full tuning (Schulman 2025, LoRA)."""
     full = min(1e-3, 2e-5 * 4096 / hidden)
     return full if method == "full" else min(2e-3, 10 * full)

@@ -28,6 +28,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     epochs: float = 5.0
     max_length: int = 1024
     batch_tokens: int = 4096
+    replay: float = 0.2
     base: str = ""
     description: str = ""
 

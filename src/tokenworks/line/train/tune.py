@@ -13,9 +13,10 @@ from tokenworks.core.stage import Bench, Outputs, Stage
 from tokenworks.line.train._chat_tokens import Samples, plain_template, tokenize
 from tokenworks.line.train._conversations import Conversation, read_conversations
 from tokenworks.line.train._encoder_torch import prepare
+from tokenworks.line.train._replay import replayed
 from tokenworks.line.train._sft import train
-from tokenworks.line.train._sft_out import write_adapter, write_card, write_model, write_template
-from tokenworks.line.train._sft_plan import make_plan, read_plan
+from tokenworks.line.train._sft_out import write_product
+from tokenworks.line.train._sft_plan import SftPlan, make_plan, read_plan
 
 VERSION = "1"
 
@@ -31,6 +32,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     epochs: float = 3.0  # passes over the examples at most
     max_length: int = 1024  # tokens of one conversation at most; the base's context where that is shorter
     batch_tokens: int = 4096  # at most
+    replay: float = 0.2  # share of earlier conversations in what is learnt from, where "earlier" is given
     base: str = ""  # name of the base, for the model's card
     description: str = ""  # one honest sentence; empty: written from the plan
 
@@ -52,7 +54,7 @@ def plan_tuning(inputs: Mapping[str, str], params: Params, bench: Bench, lesson:
     plan = make_plan(
         base, found, method=params.method, budget=params.budget, epochs=params.epochs, rank=params.rank,
         learning_rate=params.learning_rate, seed=params.seed, batch_tokens=params.batch_tokens,
-        max_length=_max_length(base, params), threads=bench.threads, progress=bench.progress,
+        max_length=context(base, params.max_length), threads=bench.threads, progress=bench.progress,
     )  # fmt: skip
     return {"plan": bench.artifacts.put_bytes(msgspec.json.encode(plan))}
 
@@ -61,23 +63,17 @@ def tune(inputs: Mapping[str, str], params: Params, bench: Bench, lesson: Lesson
     """Return {"model": folder, "log": JSON} and, for LoRA, {"adapter": folder in peft's format}."""
     prepare(bench.threads)
     base = bench.artifacts.folder(inputs["base"])
-    plan = read_plan(bench.artifacts.get_bytes(inputs["plan"]))
+    plan = read_plan(bench.artifacts.get_bytes(inputs["plan"]), SftPlan)
     found, template = _samples(inputs, base, params, bench, lesson)
     learner, losses = train(
         base, found.samples, plan.recipe, scratch=bench.scratch, threads=bench.threads, progress=bench.progress
     )
-    bench.progress(plan.steps, plan.steps, unit="steps", note="writing the model")
-    folder = bench.scratch / "model"
-    write_model(folder, base, learner, plan.recipe)
-    if template:
-        write_template(folder, template)
     about = f"Fine-tuned ({plan.method}) from {params.base or 'a base model'} on {len(found.samples)} conversations."
     described = {"kind": lesson.kind, "base": params.base, "description": params.description or about}
-    write_card(folder, {**described, **lesson.card})
-    outputs = {"model": bench.artifacts.put_folder(folder)}
-    if plan.method == "lora":
-        write_adapter(bench.scratch / "adapter", learner, base=params.base or f"sha256:{inputs['base']}")
-        outputs["adapter"] = bench.artifacts.put_folder(bench.scratch / "adapter")
+    outputs = write_product(
+        bench, base, learner, plan.recipe, template=template, card={**described, **lesson.card},
+        base_name=params.base or f"sha256:{inputs['base']}",
+    )  # fmt: skip
     log = {
         "method": plan.method, "steps": plan.steps, "tokens": plan.tokens, "trainable": plan.trainable,
         "conversations": len(found.samples), "truncated": found.truncated, "skipped": found.skipped,
@@ -87,17 +83,35 @@ def tune(inputs: Mapping[str, str], params: Params, bench: Bench, lesson: Lesson
     return {**outputs, "log": bench.artifacts.put_bytes(msgspec.json.encode(log))}
 
 
+def tokenizer_of(base: Path) -> tuple[Any, str]:
+    """Return the tokenizer of `base`, and the template that was added to it where it has none of its own."""
+    tokenizer = _tokenizer(base)
+    template = "" if tokenizer.chat_template else plain_template(tokenizer)
+    if template:
+        tokenizer.chat_template = template
+    return tokenizer, template
+
+
+def context(base: Path, max_length: int) -> int:
+    """Return how many tokens a conversation may have: `max_length`, or the base's context where that is shorter."""
+    config = base / "config.json"
+    if not config.is_file():
+        raise DataError(f"{base} has no config.json: give a Hugging Face folder of a causal language model")
+    room = msgspec.json.decode(config.read_bytes()).get("max_position_embeddings") or max_length
+    return min(max_length, int(room))
+
+
 def _samples(
     inputs: Mapping[str, str], base: Path, params: Params, bench: Bench, lesson: Lesson
 ) -> tuple[Samples, str]:
     """Return the tokenized conversations, and the template to add where the base has none."""
     conversations = read_conversations(bench.artifacts.get_bytes(inputs["train"]), check=lesson.check)
-    tokenizer = _tokenizer(base)
-    template = "" if tokenizer.chat_template else plain_template(tokenizer)
-    if template:
-        tokenizer.chat_template = template
-    found = tokenize(conversations, tokenizer, max_length=_max_length(base, params), too_long=lesson.too_long)
-    return found, template
+    if params.replay and "earlier" in inputs and (data := bench.artifacts.get_bytes(inputs["earlier"])):
+        earlier = read_conversations(data, check=lesson.check)
+        conversations = conversations + replayed(earlier, len(conversations), share=params.replay, seed=params.seed)
+    tokenizer, template = tokenizer_of(base)
+    room = context(base, params.max_length)
+    return tokenize(conversations, tokenizer, max_length=room, too_long=lesson.too_long), template
 
 
 def _tokenizer(base: Path) -> Any:
@@ -108,14 +122,6 @@ def _tokenizer(base: Path) -> Any:
     if not (base / "tokenizer.json").is_file():
         raise DataError(f"{base} has no tokenizer.json: save the model's fast tokenizer into the folder")
     return AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-
-
-def _max_length(base: Path, params: Params) -> int:
-    config = base / "config.json"
-    if not config.is_file():
-        raise DataError(f"{base} has no config.json: give a Hugging Face folder of a causal language model")
-    context = msgspec.json.decode(config.read_bytes()).get("max_position_embeddings") or params.max_length
-    return min(params.max_length, int(context))
 
 
 def _plan(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
