@@ -16,6 +16,7 @@ STAKES = (0.9, 0.6, 0.4, 0.25, 0.16, 0.1, 0.06, 0.04, 0.025, 0.015)
 PLANNED = 0.5  # of the starting capital, on the stake that is best if the effect is as large as the gap
 PURSE = (PLANNED, *((1 - PLANNED) / len(STAKES) for _ in STAKES))
 LEAST_VARIANCE = 1e-4
+SURE = 1e9  # proves at any alpha that can be meant; betting on would only overflow
 Direction = Literal["above", "below"]
 
 
@@ -33,6 +34,8 @@ class Wealth(msgspec.Struct, kw_only=True):
 
     def bet(self, candidate: Sequence[float], incumbent: Sequence[float], *, rate: float, variance: float) -> None:
         """Play one block. `rate` and `variance` of outcomes are guesses that may not depend on the block."""
+        if self.best >= SURE:
+            return
         stakes = self._stakes(len(candidate), len(incumbent), rate, variance)
         sign = 1.0 if self.direction == "above" else -1.0
         for number, stake in enumerate(stakes):

@@ -48,7 +48,7 @@ class Monitor(msgspec.Struct, kw_only=True):
     shape: Literal["arms", "pairs"] = "arms"  # pairs: outcomes are 0.5 + (candidate - incumbent) / 2 of one request
     harm: Wealth  # that the candidate is worse, by more than its gap
     passes: Wealth  # that it is not worse by its gap, the margin
-    gain: Wealth  # that it is better
+    gain: Wealth | None = None  # that it is better, where anybody wants to know
     per_user: int
     settle_s: float
     cap: float = 1.0  # the largest share of units from one source
@@ -135,7 +135,7 @@ class Monitor(msgspec.Struct, kw_only=True):
         """Bet on a block of both arms, then learn from it for the next."""
         rate = self.total / self.seen
         variance = self.squares / self.seen - rate * rate
-        for wealth in (self.harm, self.passes, self.gain):
+        for wealth in filter(None, (self.harm, self.passes, self.gain)):
             highest = 0.98 - wealth.gap
             wealth.bet(mine, theirs, rate=min(max(rate, 0.002), highest), variance=variance)
         self.blocks += 1

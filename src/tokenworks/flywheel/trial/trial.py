@@ -69,12 +69,14 @@ class Trial(msgspec.Struct, kw_only=True):
             ("latency", slow),
             ("failures", failed),
         )
+        # A shadow answers beside the incumbent: its users are in both arms.
+        unit = f"{arm} {user}" if user and self.terms.mode == "shadow" else user
         for name, outcome in told:
             if outcome is not None and name in self.monitors and not self.decision:
                 if not 0 <= outcome <= 1:
                     raise DataError(f"{name} of a request is {outcome}; an outcome lies between 0 and 1")
                 giver = source if name == "quality" else ""
-                self.monitors[name].observe(arm, float(outcome), at=at, user=user, source=giver)
+                self.monitors[name].observe(arm, float(outcome), at=at, user=unit, source=giver)
         return self.tick(at)
 
     def observe_pair(self, *, at: float, user: str, incumbent: float, candidate: float, source: str = "") -> Decision:
@@ -120,7 +122,8 @@ class Trial(msgspec.Struct, kw_only=True):
 
     def _passed(self) -> bool:
         # Every one of these must hold, so each may have all of alpha (intersection-union, Berger 1982).
-        better = self.terms.goal == "not-worse" or self.monitors["quality"].gain.proven(self.terms.alpha)
+        gain = self.monitors["quality"].gain
+        better = self.terms.goal == "not-worse" or (gain is not None and gain.proven(self.terms.alpha))
         return better and all(one.passes.proven(self.terms.alpha) for one in self._needed())
 
     def _missing(self) -> list[str]:
@@ -143,7 +146,7 @@ def _monitor(terms: Terms, name: Name, *, harm: float, margin: float, guess: flo
         shape="pairs" if pairs else "arms",
         harm=Wealth(direction="above", gap=harm),
         passes=Wealth(direction="below", gap=margin),
-        gain=Wealth(direction="below", gap=0.0),
+        gain=Wealth(direction="below") if name == "quality" else None,
         per_user=terms.per_user,
         settle_s=terms.settle_s,
         cap=terms.per_principal,
@@ -174,7 +177,7 @@ def _watched(monitor: Monitor, harm_alpha: float, alpha: float) -> Watched:
         incumbent_units=monitor.incumbent.units,
         harm=monitor.harm.best * harm_alpha,
         passes=monitor.passes.best * alpha,
-        gain=monitor.gain.best * alpha,
+        gain=monitor.gain.best * alpha if monitor.gain else 0.0,
         margin=monitor.passes.gap * (2 if monitor.shape == "pairs" else 1),
         ignored=dict(monitor.ignored),
     )

@@ -93,13 +93,14 @@ class Watch:
             return
         if entry.outcome not in ("ok", "failed"):
             return  # refused for the caller's own reasons, or cancelled by the caller: no model's merit
+        unit = entry.user or entry.conversation  # what the gateway assigns to an arm; else each request by itself
         failed = entry.outcome == "failed"
         slow = None if failed or terms.slow_s <= 0 else entry.latency_s > terms.slow_s
         if not failed and entry.arm != "shadow":
-            self._asked[entry.request_id] = Asked(arm, entry.user)
+            self._asked[entry.request_id] = Asked(arm, unit)
         elif not failed:
-            self._asked[entry.request_id.removesuffix(SHADOW) + SHADOW] = Asked(arm, entry.user)
-        self.trial.observe(arm, at=entry.at, user=entry.user, slow=slow, failed=failed)
+            self._asked[entry.request_id.removesuffix(SHADOW) + SHADOW] = Asked(arm, unit)
+        self.trial.observe(arm, at=entry.at, user=unit, slow=slow, failed=failed)
 
     def _feedback(self, entry: FeedbackEntry) -> None:
         """Take the first verdict on a request. Later ones change nothing: what was bet on cannot be taken back."""
