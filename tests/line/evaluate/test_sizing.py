@@ -15,7 +15,7 @@ def test_the_plan_agrees_with_the_published_numbers(margin, needed):
 
 def test_the_plan_says_what_too_few_items_can_decide():
     (line,) = plan_items(margin=0.02, accuracy=0.9, have=812).story()
-    assert "1,546 items needed for a 2-point margin at 0.05/80% with 10% discordant; you have 812" in line
+    assert "1,546 items needed for a 2-point margin at 5%/80% with 10% discordant; you have 812" in line
     assert "can only decide a 2.8-point one" in line
 
 
