@@ -139,10 +139,18 @@ class Factory:
     def select(self, stream: Stream, turns: int) -> Row:
         """Return the rows learned and the report."""
         file = BytesIO()
+        signals = [signal for turn in stream.turns[:turns] for signal in turn]
         head = Collected(
-            task="bank", until=0, requests=0, feedback=0, unknown=0, set_aside={}, label="public", principals=0
+            task="bank",
+            until=0,
+            requests=len(signals),
+            feedback=len(signals),
+            unknown=0,
+            set_aside={},
+            label="public",
+            principals=len({signal.principal for signal in signals}),
         )
-        file.write(LINES([head, *(signal for turn in stream.turns[:turns] for signal in turn)]))
+        file.write(LINES([head, *signals]))
         seeds = [{"text": one.text, "label": one.label} for one in stream.seeds]
         gold = [{"text": one.text, "label": one.label} for one in self.test]
         inputs = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from tokenworks.flywheel.select.choruses import choruses
 from tokenworks.flywheel.select.evidence import Evidence, Findings
 from tokenworks.flywheel.select.features import Hashed
 from tokenworks.flywheel.select.guards import guard
@@ -153,6 +154,35 @@ def test_a_takeover_is_more_than_half_beyond_chance(went: int, stayed: int, expe
     for rows, campaign in found:
         assert rows == list(range(went))
         assert (campaign.instead_of, campaign.label) == ("reverted", "failed")
+
+
+def voices(label_of, looks_like, count: int) -> tuple[Evidence, np.ndarray]:
+    """Users with two rows of one label each beside 60 honest ones, a tenth of whose texts look like another label."""
+    given = [label_of(number) for number in range(count) for _ in range(2)] + [n % 5 for n in range(300)]
+    looks = [looks_like(n) for n in range(2 * count)] + [(n + (n % 10 == 0)) % 5 for n in range(300)]
+    evidence = Evidence(
+        texts=[""] * len(given),
+        given=Labelled(np.zeros((len(given), 1), np.float32), np.array(given)),
+        principals=[f"app/voice{n // 2}" for n in range(2 * count)] + [f"app/u{n // 5}" for n in range(300)],
+        trusted=Labelled(np.zeros((0, 1), np.float32), np.zeros(0, np.int64)),
+        trusted_texts=[],
+        classes=["a", "b", "c", "d", "e"],
+    )
+    return evidence, np.array(looks)
+
+
+def test_many_voices_with_one_word_are_a_chorus() -> None:
+    ((rows, campaign),) = choruses(*voices(lambda _: 0, lambda number: number % 3, 40))
+    assert rows == list(range(80))
+    assert (campaign.label, campaign.principals, campaign.rows) == ("a", 40, 80)
+
+
+def test_people_who_only_meet_one_kind_of_question_are_no_chorus() -> None:
+    assert choruses(*voices(lambda _: 0, lambda number: int(number % 10 == 0), 40)) == []
+
+
+def test_a_few_voices_are_no_chorus() -> None:
+    assert choruses(*voices(lambda _: 0, lambda _: 1, 4)) == []
 
 
 def test_two_labels_that_are_mixed_up_both_ways_are_no_takeover(crowd: Crowd) -> None:

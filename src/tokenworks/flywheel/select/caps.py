@@ -26,7 +26,7 @@ def cap(counts: Sequence[int], share: float) -> int:
 
     Never below the floor. Any m up to the solution holds, since the sum of min(count, m) is concave in m.
     """
-    low, high = 0, max(counts, default=0)
+    low, high = 0, sum(counts)
     while low < high:
         middle = (low + high + 1) // 2
         if middle <= share * sum(min(count, middle) for count in counts):

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tokenworks.flywheel.select.campaigns import campaigns
-from tokenworks.flywheel.select.evidence import Culprit, Evidence, Findings, doubted
+from tokenworks.flywheel.select.choruses import choruses
+from tokenworks.flywheel.select.evidence import Culprit, Evidence, Findings, by_principal, doubted
 from tokenworks.flywheel.select.outliers import HALF, members, outliers
 from tokenworks.flywheel.select.reference import FOLDS, Judged, Numbers, by_everybody, by_trusted
 from tokenworks.flywheel.select.takeovers import takeovers
@@ -36,6 +37,7 @@ def guard(evidence: Evidence, key_of: Callable[[str], str]) -> Findings:
     alone = by_trusted(evidence.trusted, evidence.given, classes)
     doubtful = doubted(alone)
     pushed = _hold_campaigns(evidence, alone, doubtful, findings) + _hold_takeovers(evidence, alone, findings)
+    _hold_choruses(evidence, alone, findings)
     _hold_triggers(evidence, doubtful, findings)
     _hold_outliers(evidence, doubtful, key_of, findings)
     doubtful |= _doubted_by_others(evidence, findings, classes)
@@ -80,6 +82,22 @@ def _hold_takeovers(evidence: Evidence, alone: Judged, findings: Findings) -> li
         findings.campaigns.append(campaign)
         taken.append((reason, rows, campaign.expected / len(evidence.texts)))
     return taken
+
+
+def _hold_choruses(evidence: Evidence, alone: Judged, findings: Findings) -> None:
+    for rows, campaign in choruses(evidence, alone.best):
+        reason = f"chorus for {campaign.label!r}"
+        findings.verdicts.hold(rows, reason)
+        findings.campaigns.append(campaign)
+        counts = by_principal(evidence.principals, rows)
+        _accuse(
+            evidence,
+            [
+                Culprit(principal=name, rows=count, doubtful=count, p_value=campaign.p_value, reason=reason)
+                for name, count in sorted(counts.items())
+            ],
+            findings,
+        )
 
 
 def _hold_triggers(evidence: Evidence, doubtful: set[int], findings: Findings) -> None:
