@@ -16,7 +16,7 @@ from tokenworks.gateway.releases import CatalogReleases
 from tokenworks.gateway.server import serve
 from tokenworks.governance.keys import Keys
 from tokenworks.ledger.bodies import Bodies
-from tokenworks.ledger.views import feedback_since, find_request
+from tokenworks.ledger.lookup import Lookup
 from tokenworks.ledger.writer import Ledger
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
@@ -48,8 +48,7 @@ async def main(folder: Path, home: Path) -> None:
         ledger=ledger,
         bodies=bodies,
         keep_bodies=True,
-        find_request=lambda request_id: find_request(home / "ledger", request_id),
-        known_feedback=lambda: [given.feedback for given in feedback_since(home / "ledger")],
+        lookup=Lookup(home / "ledger", home / "lookup.db"),
     )
     server = await serve(gateway.app, "127.0.0.1", 0)
     upstream = await pool._members["model@1"].upstream(60)

@@ -25,8 +25,8 @@ from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.keys import SCOPES, Keys
 from tokenworks.ledger.bodies import Bodies
 from tokenworks.ledger.entries import FeedbackEntry, RequestEntry
+from tokenworks.ledger.lookup import Lookup
 from tokenworks.ledger.reader import read
-from tokenworks.ledger.views import feedback_since, find_request
 from tokenworks.ledger.writer import Ledger
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
@@ -50,6 +50,7 @@ class House:
         self.keys = Keys(self.catalog.keys, fresh_s=0.1)
         self.ledger = Ledger(home / "ledger", "gateway")
         self.bodies = Bodies(home / "bodies")
+        self.lookup = Lookup(home / "ledger", home / "lookup.db")
         self._folders = folders
         self.releases = CatalogReleases(self.catalog.releases, self.catalog.models, fresh_s=0.1)
         self.secret, self.key = self.keys.create("default", name="tests", scopes=frozenset(SCOPES))
@@ -77,8 +78,7 @@ class House:
             ledger=self.ledger,
             bodies=self.bodies,
             keep_bodies=True,
-            find_request=lambda request_id: find_request(self.home / "ledger", request_id),
-            known_feedback=lambda: [found.feedback for found in feedback_since(self.home / "ledger")],
+            lookup=self.lookup,
             search=_search,
             server=server,
         )
@@ -155,6 +155,7 @@ class House:
         self.run(self.pool.close())
         self.ledger.close()
         self.bodies.close()
+        self.lookup.close()
         self.catalog.close()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()

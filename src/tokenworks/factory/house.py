@@ -12,6 +12,7 @@ from tokenworks.core.clock import SystemClock
 from tokenworks.core.errors import ConflictError
 from tokenworks.governance.keys import Keys
 from tokenworks.ledger.bodies import Bodies
+from tokenworks.ledger.lookup import Lookup
 from tokenworks.ledger.writer import Ledger
 from tokenworks.line.events import Listener, unheard
 from tokenworks.line.release.keys import SigningKey, ensure_signing_key
@@ -99,6 +100,13 @@ class House:
             self._close.append(ledger.close)
             return ledger
         raise ConflictError(f"{WRITERS} processes write to {self.ledger_root} already; end some of them")
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """Requests and feedback by name."""
+        lookup = Lookup(self.ledger_root, self.home / "views" / "lookup.db")
+        self._close.append(lookup.close)
+        return lookup
 
     @cached_property
     def bodies(self) -> Bodies:

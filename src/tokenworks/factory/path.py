@@ -15,7 +15,6 @@ from tokenworks.gateway.releases import CatalogReleases, Releases
 from tokenworks.gateway.search import Search
 from tokenworks.gateway.warm import Warm
 from tokenworks.governance.keys import SCOPES, Keys, Principal
-from tokenworks.ledger.views import feedback_since, find_request
 from tokenworks.line.release.inspect import verify_folder
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
@@ -86,8 +85,7 @@ def request_path(
         ledger=house.ledger,
         bodies=house.bodies,
         keep_bodies=keep_bodies,
-        find_request=lambda request_id: find_request(house.ledger_root, request_id),
-        known_feedback=lambda: [one.feedback for one in feedback_since(house.ledger_root)],
+        lookup=house.lookup,
         search=search,
         server=settings.server,
     )

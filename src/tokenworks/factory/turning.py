@@ -14,7 +14,6 @@ from tokenworks.flywheel.turn.state import Turns, TurnState
 from tokenworks.flywheel.turn.story import story
 from tokenworks.flywheel.turn.workflow import Turner
 from tokenworks.flywheel.turn.works import Works
-from tokenworks.ledger.views import feedback_since
 
 
 class Turning(Making):
@@ -31,12 +30,7 @@ class Turning(Making):
 
     def count_new(self, task: str, since: float) -> tuple[int, int]:
         """Return how many corrections and how many feedback entries came for `task` after `since`."""
-        found = [
-            one.feedback
-            for one in feedback_since(self.ledger_root, since)
-            if one.request is not None and one.request.model == task and one.feedback.at > since
-        ]
-        return sum(entry.has_correction for entry in found), len(found)
+        return self.lookup.count(task, since)
 
     @property
     def turner(self) -> Turner:

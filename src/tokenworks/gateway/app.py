@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from tokenworks.core.request import Answerer
 from tokenworks.gateway.answer import answerer
 from tokenworks.gateway.exchange import Handle
-from tokenworks.gateway.feedback import CorrectionStore, Feedback
+from tokenworks.gateway.feedback import Feedback, Given, Texts
 from tokenworks.gateway.health import alive, figures, readiness
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.authorise import Authorise
@@ -20,20 +19,28 @@ from tokenworks.gateway.layers.record import Record
 from tokenworks.gateway.layers.rescue import Rescue
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.models import listing
-from tokenworks.gateway.notes import BodyStore, FindRequest, Notes, Writer
+from tokenworks.gateway.notes import BodyStore, Notes, Writer
 from tokenworks.gateway.openai.face import Face
 from tokenworks.gateway.openai.wire import App
 from tokenworks.gateway.releases import Releases
 from tokenworks.gateway.search import Search, searching
 from tokenworks.gateway.stack import fold, layers, stack
 from tokenworks.governance.keys import Keys
-from tokenworks.ledger.entries import FeedbackEntry
+from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.pool import Pool
 from tokenworks.settings import ServerSettings
 
 
-class Bodies(BodyStore, CorrectionStore, Protocol):
+class Bodies(BodyStore, Texts, Protocol):
     """Texts beside the log."""
+
+
+class Rows(Given, Protocol):
+    """Requests and feedback on the ledger, by name."""
+
+    def request(self, request_id: str) -> RequestEntry | None:
+        """Return the request."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -58,18 +65,17 @@ def build(
     ledger: Writer,
     bodies: Bodies,
     keep_bodies: bool,
-    find_request: FindRequest,
-    known_feedback: Callable[[], Iterable[FeedbackEntry]],
+    lookup: Rows,
     search: Search | None = None,
     server: ServerSettings | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
-    `find_request` and `known_feedback` read the ledger; they are called in threads.
+    `lookup` finds requests and feedback on the ledger; it is asked in threads.
     """
     server = server or ServerSettings()
     metrics = Metrics()
-    notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=find_request)
+    notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=lookup.request)
     record, identify, admit = Record(notes, metrics), Identify(keys), Admit(server.max_in_flight)
     metrics.watch(lambda: admit.in_flight)
     order = layers(
@@ -81,12 +87,13 @@ def build(
         rescue=Rescue(notes),
     )
     tokens = stack(order, pool.generate)
-    feedback = Feedback(notes, ledger, bodies, known=known_feedback)
+    feedback = Feedback(notes, ledger, bodies, lookup)
     models = fold([border, identify], listing(releases))
     routes: dict[tuple[str, str], tuple[str, Handle]] = {
         ("GET", "/v1/models"): ("models", models),
         ("GET", "/v1/models/*"): ("models", models),
         ("POST", "/v1/feedback"): ("feedback", fold([border, identify, admit], feedback)),
+        ("GET", "/v1/feedback/*"): ("feedback", fold([border, identify, admit], feedback.show)),
         ("POST", "/v1/vector_stores/*/search"): ("search", fold([record, identify, admit], searching(search))),
         ("GET", "/healthz"): ("health", alive),
         ("GET", "/readyz"): ("health", readiness(pool.status, admit)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from tokenworks.core.ids import new_id
@@ -34,6 +34,10 @@ class Exchange:
     conversation: str = ""  # what the caller says belongs together; from `classify` on, its pseudonym
     may_learn: bool = True  # whether the answer may be learned from; from `classify` on, the last word
     target: str = ""  # the thing named in the path, where one is
+    targets: tuple[str, ...] = ()  # every thing named in the path
+    query: str = ""  # what stands behind the question mark
+    content_type: str = ""
+    pieces: Callable[[int], AsyncIterator[bytes]] | None = None  # the body as it arrives, at most so many bytes
     idempotency_key: str = ""
 
     at: float = field(default_factory=time.time)

@@ -3,145 +3,152 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-import time
-from collections.abc import Callable, Iterable
-from typing import Annotated, Protocol
+from collections import OrderedDict
+from typing import Any, Protocol
 
 import msgspec
-from msgspec import Meta
 
 from tokenworks.core.errors import StoreError
-from tokenworks.core.ids import content_id
-from tokenworks.gateway.errors import ApiError, bad_request, not_found
+from tokenworks.gateway.errors import ApiError, bad_request
 from tokenworks.gateway.exchange import Exchange, Reply
 from tokenworks.gateway.layers.authorise import require_scope
 from tokenworks.gateway.layers.record import not_recorded
 from tokenworks.gateway.notes import Notes, Writer
-from tokenworks.gateway.openai.bodies import decode
-from tokenworks.ledger.entries import FeedbackEntry
+from tokenworks.gateway.openai.bodies import check_text, decode, malformed
+from tokenworks.governance import opinions
+from tokenworks.governance.opinions import NotTakenError, Opinion
+from tokenworks.ledger.entries import FeedbackEntry, RequestEntry
 
-MOST_CHARACTERS = 1 << 20
-
-
-class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """POST /v1/feedback."""
-
-    request_id: Annotated[str, Meta(min_length=1, max_length=64)]
-    rating: Annotated[int, Meta(ge=-1, le=1)] | None = None
-    correction: Annotated[str, Meta(min_length=1, max_length=MOST_CHARACTERS)] | None = None
-    comment: Annotated[str, Meta(min_length=1, max_length=MOST_CHARACTERS)] | None = None
+MOST_AT_ONCE = 1000
+REMEMBERED = 65_536
+_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-class CorrectionStore(Protocol):
+class Texts(Protocol):
     """Texts of feedback beside the log."""
 
     def put_correction(self, feedback_id: str, text: str) -> None:
         """Keep the text."""
         ...
 
+    def is_erased(self, request_id: str) -> bool:
+        """Return whether what was asked and answered was erased."""
+        ...
+
+
+class Given(Protocol):
+    """Feedback that the log has; asked in threads."""
+
+    def feedback(self, feedback_id: str) -> FeedbackEntry | None:
+        """Return the feedback of that id."""
+        ...
+
+    def about(self, request_id: str) -> list[FeedbackEntry]:
+        """Return all feedback on a request, the oldest first."""
+        ...
+
 
 class Feedback:
-    """Take feedback on requests of the caller's own tenant. `known` gives what was taken before this process began."""
+    """Take feedback on requests of the caller's own tenant, one or a list of them."""
 
-    def __init__(
-        self,
-        notes: Notes,
-        ledger: Writer,
-        texts: CorrectionStore,
-        *,
-        known: Callable[[], Iterable[FeedbackEntry]],
-    ) -> None:
+    def __init__(self, notes: Notes, ledger: Writer, texts: Texts, given: Given) -> None:
         self._notes = notes
         self._ledger = ledger
         self._texts = texts
-        self._known = known
-        self._taken: dict[str, FeedbackEntry] | None = None
+        self._given = given
+        self._taken: OrderedDict[str, FeedbackEntry] = OrderedDict()
         self._lock = asyncio.Lock()
 
     async def __call__(self, exchange: Exchange) -> Reply:
-        """Answer with the feedback object: 201 when new, 200 when it was sent before."""
+        """Answer with the feedback object: 201 when new, 200 when it was sent before. A list is answered by a list."""
         require_scope(exchange.who, "feedback")
         exchange.body = await exchange.read()
-        body = decode(FeedbackBody, exchange.body)
-        if body.rating is None and body.correction is None and body.comment is None:
-            raise bad_request("there is nothing in this feedback; send rating (-1, 0, 1), correction or comment")
-        asked = await self._notes.find(body.request_id)
-        if asked is None or asked.tenant != exchange.who.tenant:
-            message = (
-                f"request {body.request_id!r} is not known here; send the x-request-id of an answer you were given"
-            )
-            raise not_found(message, code="request_not_found", param="request_id")
-        async with self._lock:
-            return await self._take(exchange, body)
+        if exchange.body.lstrip()[:1] == b"[":
+            return await self._many(exchange)
+        status, shown = await self._one(exchange, exchange.body, exchange.idempotency_key)
+        return Reply(status=status, body=msgspec.json.encode(shown))
 
-    async def _take(self, exchange: Exchange, body: FeedbackBody) -> Reply:
-        if self._taken is None:
-            self._taken = await asyncio.to_thread(lambda: {entry.feedback_id: entry for entry in self._known()})
-        entry = _entry(exchange, body)
-        before = self._taken.get(entry.feedback_id)
-        if before is not None:
-            return _reply(before, 200) if _same(before, body) else _contradiction()
+    async def show(self, exchange: Exchange) -> Reply:
+        """Answer with all feedback on one request of the caller's tenant."""
+        require_scope(exchange.who, "feedback")
+        await self._own(exchange, exchange.target)
+        found = await asyncio.to_thread(self._given.about, exchange.target)
+        body = {"object": "list", "data": [opinions.shown(entry) for entry in found]}
+        return Reply(status=200, body=msgspec.json.encode(body))
+
+    async def _many(self, exchange: Exchange) -> Reply:
+        """Take each of a list for itself: what cannot be taken is answered with its error, the others are taken."""
+        check_text(exchange.body)
         try:
-            await self._write(entry, body)
+            items = _raw_list(exchange.body)
+        except msgspec.DecodeError as error:
+            raise malformed(error, exchange.body) from None
+        if len(items) > MOST_AT_ONCE:
+            raise bad_request(f"{len(items)} items; at most {MOST_AT_ONCE} are taken at once, send the rest after it")
+        answers: list[dict[str, Any]] = []
+        for number, item in enumerate(items):
+            once = f"{exchange.idempotency_key}/{number}" if exchange.idempotency_key else ""
+            try:
+                status, shown = await self._one(exchange, bytes(item), once)
+                answers.append({**shown, "status": status})
+            except ApiError as error:
+                told = {"message": error.message, "code": error.code, "param": error.param}
+                answers.append({"object": "feedback.error", "index": number, "status": error.status, "error": told})
+        failed = sum(one["object"] == "feedback.error" for one in answers)
+        body = {"object": "list", "data": answers, "taken": len(answers) - failed, "failed": failed}
+        return Reply(status=200, body=msgspec.json.encode(body))
+
+    async def _one(self, exchange: Exchange, body: bytes, once: str) -> tuple[int, dict[str, Any]]:
+        opinion = decode(Opinion, body)
+        try:
+            opinions.require_something(opinion)
+            asked = await self._own(exchange, opinion.request_id)
+            if opinion.preferred_over is not None:
+                opinions.require_comparable(asked, await self._own(exchange, opinion.preferred_over))
+            async with self._lock:
+                return await self._take(exchange, opinion, once)
+        except NotTakenError as error:
+            raise ApiError(error.status, str(error), code=error.code, param=error.param) from None
+
+    async def _own(self, exchange: Exchange, request_id: str) -> RequestEntry:
+        asked = await self._notes.find(request_id)
+        erased = asked is not None and await asyncio.to_thread(self._texts.is_erased, request_id)
+        try:
+            return opinions.require_own(request_id, asked, tenant=exchange.who.tenant, erased=erased)
+        except NotTakenError as error:
+            raise ApiError(error.status, str(error), code=error.code, param=error.param) from None
+
+    async def _take(self, exchange: Exchange, opinion: Opinion, once: str) -> tuple[int, dict[str, Any]]:
+        who = exchange.who
+        before = await self._before(opinions.feedback_id(opinion, key_id=who.key_id, once=once))
+        if before is not None:
+            if not opinions.same(before, opinion):
+                raise _contradiction()
+            return 200, opinions.shown(before)
+        opinions.require_room(await asyncio.to_thread(self._given.about, opinion.request_id), who.key_id)
+        entry = opinions.entry_of(opinion, key_id=who.key_id, tenant=who.tenant, once=once)
+        try:
+            await self._write(opinion, entry)
         except StoreError as error:
             raise not_recorded(error) from None
         self._taken[entry.feedback_id] = entry
-        return _reply(entry, 201)
+        if len(self._taken) > REMEMBERED:
+            self._taken.popitem(last=False)
+        return 201, opinions.shown(entry)
 
-    async def _write(self, entry: FeedbackEntry, body: FeedbackBody) -> None:
+    async def _before(self, feedback_id: str) -> FeedbackEntry | None:
+        return self._taken.get(feedback_id) or await asyncio.to_thread(self._given.feedback, feedback_id)
+
+    async def _write(self, opinion: Opinion, entry: FeedbackEntry) -> None:
         """Texts first: an entry never points to a text that is not there."""
-        if body.correction is not None:
-            await asyncio.to_thread(self._texts.put_correction, entry.feedback_id, body.correction)
-        if body.comment is not None:
-            await asyncio.to_thread(self._texts.put_correction, f"{entry.feedback_id}.comment", body.comment)
+        for name, text in opinions.texts_of(opinion, entry).items():
+            await asyncio.to_thread(self._texts.put_correction, name, text)
         await self._ledger.record(entry)
 
 
-def _entry(exchange: Exchange, body: FeedbackBody) -> FeedbackEntry:
-    """Return the entry; its id is the same for the same words of the same key, or for the same Idempotency-Key."""
-    who = exchange.who
-    once = exchange.idempotency_key or content_id(body)
-    salt = os.urandom(16)
-    return FeedbackEntry(
-        at=time.time(),
-        feedback_id="fb-" + content_id([who.key_id, body.request_id, once])[:32],
-        request_id=body.request_id,
-        key_id=who.key_id,
-        tenant=who.tenant,
-        rating=body.rating,
-        has_correction=body.correction is not None,
-        salt=salt.hex() if body.correction is not None else "",
-        correction_digest=_digest(salt, body.correction),
-    )
-
-
-def _same(before: FeedbackEntry, body: FeedbackBody) -> bool:
-    return before.rating == body.rating and before.correction_digest == _digest(
-        bytes.fromhex(before.salt), body.correction
-    )
-
-
-def _digest(salt: bytes, text: str | None) -> str:
-    return hashlib.sha256(salt + text.encode()).hexdigest() if text is not None else ""
-
-
-def _contradiction() -> Reply:
-    raise ApiError(
+def _contradiction() -> ApiError:
+    return ApiError(
         409,
         "this Idempotency-Key was used for other feedback on the same request; use a new one",
         code="idempotency_conflict",
     )
-
-
-def _reply(entry: FeedbackEntry, status: int) -> Reply:
-    shown = {
-        "id": entry.feedback_id,
-        "object": "feedback",
-        "request_id": entry.request_id,
-        "created_at": int(entry.at),
-        "rating": entry.rating,
-        "has_correction": entry.has_correction,
-    }
-    return Reply(status=status, body=msgspec.json.encode(shown))

@@ -121,7 +121,12 @@ class CatalogReleases:
         except NotFoundError:
             return
         self._versions[ref] = Served(
-            ref=known.ref, label=known.label, kind=known.kind, owner=known.owner, created_at=known.created_at
+            ref=known.ref,
+            label=known.label,
+            kind=known.kind,
+            owner=known.owner,
+            tenant=known.tenant,
+            created_at=known.created_at,
         )
 
 

@@ -16,6 +16,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     accepts: str = "restricted"  # the highest label of text that may go to it: lower for a server elsewhere
     owner: str = ""
+    tenant: str = ""  # whose it is alone; empty: everybody's
     created_at: float = 0.0
     trial: OnTrial | None = None  # of an alias
 

@@ -28,6 +28,9 @@ SCOPES = {
     "search": "search the documents",
     "feedback": "say what an answer was worth",
     "versions": "ask for an exact model version, released or not",
+    "files": "keep files here",
+    "tune": "have models fine-tuned",
+    "evals": "have models evaluated",
     "learn": "let the factory learn from what is asked and answered",
 }
 DEFAULT_SCOPES = frozenset({"infer", "search", "feedback", "learn"})

@@ -12,6 +12,8 @@ from tokenworks.gateway.releases import Releases, Served
 from tokenworks.governance.keys import Principal
 from tokenworks.governance.labels import answer_label, outgoing_label
 
+HOUSE = "house"  # the tenant of the factory itself
+
 
 @dataclass(frozen=True)
 class Authorise:
@@ -39,7 +41,7 @@ class Authorise:
             served = await self.releases.version(name)
         else:
             served = await self.releases.current(name)
-        if served is None:
+        if served is None or not theirs(who, served):
             raise not_found(await self._explain(who, name), code="model_not_found", param="model")
         return served
 
@@ -76,7 +78,12 @@ def assign(exchange: Exchange, served: Served) -> Served:
 
 def may_see(who: Principal, served: Served) -> bool:
     """Return whether the model exists as far as this principal is concerned."""
-    return Label.parse(served.label) <= who.clearance
+    return theirs(who, served) and Label.parse(served.label) <= who.clearance
+
+
+def theirs(who: Principal, served: Served) -> bool:
+    """Return whether the model is everybody's, or the principal's tenant's; the house itself judges all of them."""
+    return served.tenant in ("", who.tenant) or who.tenant == HOUSE
 
 
 def require_scope(who: Principal, scope: str) -> None:

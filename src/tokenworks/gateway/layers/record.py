@@ -140,4 +140,8 @@ def _marks(exchange: Exchange) -> tuple[tuple[str, str], ...]:
     """Return what the caller is told about the answer besides the answer."""
     if not exchange.version:
         return ()
-    return (("x-tokenworks-version", exchange.version), ("x-tokenworks-label", str(exchange.label)))
+    return (
+        ("x-tokenworks-version", exchange.version),
+        ("x-tokenworks-label", str(exchange.label)),
+        ("link", f'</v1/feedback/{exchange.request_id}>; rel="feedback"'),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
@@ -23,13 +24,13 @@ class Face:
     """Answer HTTP requests.
 
     `tokens` answers every path of `TOKENS`; `routes` maps (method, path) to the name of an endpoint and its handle,
-    where one `*` in the path stands for a name.
+    where each `*` in the path stands for a name.
     """
 
     def __init__(self, tokens: Handle, routes: Mapping[tuple[str, str], tuple[str, Handle]], *, max_body: int) -> None:
         token_routes = {("POST", path): (endpoint, tokens) for path, endpoint in TOKENS.items()}
         self._exact = {**{key: value for key, value in routes.items() if "*" not in key[1]}, **token_routes}
-        self._named = [(method, path.partition("*"), to) for (method, path), to in routes.items() if "*" in path]
+        self._named = [(method, _pattern(path), to) for (method, path), to in routes.items() if "*" in path]
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,12 +51,11 @@ class Face:
         found = self._exact.get((method, path))
         if found is not None:
             endpoint, handle = found
-            return await handle(conversation.exchange(endpoint, ""))
+            return await handle(conversation.exchange(endpoint))
         raw = scope.get("raw_path", path.encode()).decode("latin-1")
-        for known_method, (before, _, after), (endpoint, handle) in self._named:
-            target = raw[len(before) : len(raw) - len(after)]
-            if method == known_method and target and raw == before + target + after:
-                return await handle(conversation.exchange(endpoint, unquote(target)))
+        for known_method, pattern, (endpoint, handle) in self._named:
+            if method == known_method and (named := pattern.fullmatch(raw)):
+                return await handle(conversation.exchange(endpoint, *map(unquote, named.groups())))
         return self._unknown(method, path).reply(conversation.request_id)
 
     def _unknown(self, method: str, path: str) -> ApiError:
@@ -66,3 +66,8 @@ class Face:
             return ApiError(405, message, code="method_not_allowed", headers=allow)
         paths = ", ".join(sorted({path for _, path in self._exact}))
         return not_found(f"{method} {path[:200]} does not exist; there are: {paths}", code="unknown_url")
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """Return what matches `path` with a name for each `*`; a name that holds a slash comes with it encoded."""
+    return re.compile("([^/]+)".join(map(re.escape, path.split("*"))))

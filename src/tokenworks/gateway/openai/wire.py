@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from tokenworks.gateway.errors import ApiError, unavailable
@@ -24,6 +24,7 @@ _WANTED = frozenset(
         b"x-tokenworks-learn",
         b"idempotency-key",
         b"content-length",
+        b"content-type",
         b"content-encoding",
     }
 )
@@ -38,12 +39,13 @@ class Conversation:
         self._begun = False  # whether an answer is on its way
         self.headers: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in _WANTED}
         self.request_id = request_id_from(self._text(b"x-request-id"))
+        self._query: bytes = scope.get("query_string", b"")
         self._receive = receive
         self._send = send
         self._max_body = max_body
         self._watcher: asyncio.Task[None] | None = None
 
-    def exchange(self, endpoint: str, target: str) -> Exchange:
+    def exchange(self, endpoint: str, *targets: str) -> Exchange:
         """Return the request as the layers see it."""
         scheme, _, credential = self._text(b"authorization").partition(" ")
         return Exchange(
@@ -54,7 +56,11 @@ class Conversation:
             declared=self._text(b"x-tokenworks-label"),
             conversation=self._text(b"x-tokenworks-conversation"),
             may_learn=self._text(b"x-tokenworks-learn").lower() not in ("no", "false", "0"),
-            target=target,
+            target=targets[0] if targets else "",
+            targets=targets,
+            query=self._query.decode("latin-1"),
+            content_type=self._text(b"content-type"),
+            pieces=self._pieces,
             idempotency_key=self._text(b"idempotency-key")[:128],
         )
 
@@ -93,26 +99,29 @@ class Conversation:
 
     async def _read(self) -> bytes:
         """Return the body; raise 413 when it is too large, 415 when it is compressed."""
+        parts = [part async for part in self._pieces(self._max_body, setting="server.max_body_mb")]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _pieces(self, most: int, *, setting: str = "platform.max_file_mb") -> AsyncIterator[bytes]:
+        """Yield the body as it arrives; raise 413 when it is larger than `most` bytes, which `setting` says."""
         if self.headers.get(b"content-encoding", b"identity") != b"identity":
             message = "compressed request bodies are not accepted; send plain JSON"
             raise ApiError(415, message, code="unsupported_encoding")
         length = self._text(b"content-length")
-        if length.isdecimal() and int(length) > self._max_body:
-            raise self._too_large()
-        parts: list[bytes] = []
-        size = 0
-        while True:
+        if length.isdecimal() and int(length) > most:
+            raise _too_large(most, setting)
+        size, more = 0, True
+        while more:
             event = await self._receive()
             if event["type"] == "http.disconnect":
                 raise ApiError(499, "the caller hung up before the body was complete", code="client_gone")
-            parts.append(event.get("body", b""))
-            size += len(parts[-1])
-            if size > self._max_body:
-                raise self._too_large()
-            if not event.get("more_body", False):
-                break
-        self._watcher = asyncio.create_task(self._watch(asyncio.current_task()))
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            size += len(event.get("body", b""))
+            if size > most:
+                raise _too_large(most, setting)
+            more = event.get("more_body", False)
+            if not more:
+                self._watcher = asyncio.create_task(self._watch(asyncio.current_task()))
+            yield event.get("body", b"")
 
     async def _watch(self, answering: asyncio.Task[Any] | None) -> None:
         """Cancel the work on the answer when its caller hangs up."""
@@ -122,10 +131,10 @@ class Conversation:
         if answering is not None:
             answering.cancel()
 
-    def _too_large(self) -> ApiError:
-        limit = f"{self._max_body / 1e6:g} MB"
-        message = f"the body is larger than {limit}; send less at once, or raise server.max_body_mb"
-        return ApiError(413, message, code="body_too_large")
-
     def _text(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1").strip()
+
+
+def _too_large(most: int, setting: str) -> ApiError:
+    message = f"the body is larger than {most / 1e6:g} MB; send less at once, or raise {setting}"
+    return ApiError(413, message, code="body_too_large")
