@@ -21,7 +21,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-GROUPS = ("up", "config", "task", "line", "turn", "release", "erase", "watch", "ledger", "key", "doctor", "report")
+GROUPS = (
+    "up",
+    "config",
+    "task",
+    "line",
+    "turn",
+    "feedback",
+    "release",
+    "erase",
+    "watch",
+    "ledger",
+    "key",
+    "doctor",
+    "report",
+)
 for _group in GROUPS:
     import_module(f"tokenworks.cli.{_group}").register(app)
 

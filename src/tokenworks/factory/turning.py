@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tokenworks.core.model import Release
+from tokenworks.factory.feedback import Desk
 from tokenworks.factory.making import Making, user
 from tokenworks.flywheel.select.quarantine import pardon
 from tokenworks.flywheel.turn.state import Turns, TurnState
@@ -27,6 +28,11 @@ class Turning(Making):
     def turns(self) -> Turns:
         """Every turn there was."""
         return Turns(self.catalog)
+
+    @property
+    def desk(self) -> Desk:
+        """Where feedback is taken without a server."""
+        return Desk(self, user())
 
     def count_new(self, task: str, since: float) -> tuple[int, int]:
         """Return how many corrections and how many feedback entries came for `task` after `since`."""
