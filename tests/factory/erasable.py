@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from flywheel.select.home import Home
-from tokenworks.core.ids import pseudonym
+from tokenworks.core.ids import pseudonym, sha256_hex
 from tokenworks.core.model import ModelVersion
 from tokenworks.core.stage import Bench, Outputs, Stage
 from tokenworks.core.task import Task, TaskData, TaskHead
@@ -29,10 +29,10 @@ TASK = Task(
 
 
 def _train(inputs: Mapping[str, str], params: Any, bench: Bench) -> Outputs:
-    """Learn how many rows there are: a model whose weights change with its data and hold none of it."""
+    """Learn a hash: a model whose weights change with its data and hold none of it."""
     folder = bench.scratch / "model"
     folder.mkdir(exist_ok=True)
-    (folder / "weights").write_text(str(len(bench.artifacts.get_bytes(inputs["train"]).splitlines())))
+    (folder / "weights").write_text(sha256_hex(bench.artifacts.get_bytes(inputs["train"])))
     return {"model": bench.artifacts.put_folder(folder)}
 
 
@@ -60,23 +60,28 @@ class Erasable:
         examples = [{"text": f"about {kind} number {n}", "label": kind} for n in range(10) for kind in kinds]
         inputs = {"examples": self.traffic.blob(examples), "corrections": chosen.train, "fresh": chosen.fresh}
         made = self.runner.run(EXAMPLES, inputs, ExamplesParams(task="route", kind="classify"), task="route")
-        folder = self.runner.run(TRAIN, {"train": made["train"]}, None, task="route")["model"]
-        version = self.house.catalog.models.add(
-            ModelVersion(
-                model="route",
-                version=0,
-                folder=folder,
-                kind="classify",
-                label="internal",
-                licence="",
-                owner="mailto:a@example.org",
-                base="",
-                stage_key=stage_key(TRAIN, {"train": made["train"]}, None),
-                evaluation="",
-            )
+        return chosen, release_model(self.house, self.runner, "route", made["train"])
+
+
+def release_model(house: House, runner: Runner, name: str, train: str, kind: str = "classify") -> ModelVersion:
+    """Train on the artifact `train`, register what came of it, and let it answer."""
+    folder = runner.run(TRAIN, {"train": train}, None, task=name)["model"]
+    version = house.catalog.models.add(
+        ModelVersion(
+            model=name,
+            version=0,
+            folder=folder,
+            kind=kind,
+            label="internal",
+            licence="",
+            owner="mailto:a@example.org",
+            base="",
+            stage_key=stage_key(TRAIN, {"train": train}, None),
+            evaluation="",
         )
-        promote("route", version, reason="t", by="t", catalog=self.house.catalog, ledger=self.house.ledger)
-        return chosen, version
+    )
+    promote(name, version, reason="t", by="t", catalog=house.catalog, ledger=house.ledger)
+    return version
 
 
 def open_home(home: Path) -> Erasable:
@@ -117,4 +122,5 @@ def remember(house: House, task: Task) -> None:
     """Enter the task into the catalog."""
     from tokenworks.store.nouns import CatalogTask
 
-    house.catalog.tasks.put(CatalogTask(name=task.name, kind=task.kind, spec=msgspec.to_builtins(task)))
+    spec = msgspec.to_builtins(task)
+    house.catalog.tasks.put(CatalogTask(name=task.name, kind=task.kind, owner=task.task.owner, spec=spec))

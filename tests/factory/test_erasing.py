@@ -186,7 +186,7 @@ KILLED = """
 
 def test_killed_at_any_line_it_is_finished_by_the_next_start(tmp_path):
     lines = random.Random(7)
-    for attempt in range(4):
+    for attempt in range(3):
         folder = tmp_path / f"home{attempt}"
         made = open_home(folder)
         made.converse()

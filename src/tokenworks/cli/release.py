@@ -26,15 +26,20 @@ def show(
     at: Annotated[str | None, typer.Option(help="An instant such as 2026-03-03 or 2026-03-03T12:00.")] = None,
 ) -> None:
     """Show what answers for each alias, now or at an earlier instant."""
+    from tokenworks.cli.tables import unlearned_lines
+    from tokenworks.factory.erasing import unlearned
+
+    still: list[str] = []
     with context.obj.factory() as factory:
         if at is None:
             found = factory.catalog.releases.all_current()
+            still = unlearned_lines(unlearned(factory))
         else:
             instant = datetime.fromisoformat(at).timestamp()
             aliases = [release.alias for release in factory.catalog.releases.all_current()]
             found = [one for alias in aliases if (one := factory.catalog.releases.at(alias, instant))]
     lines = [f"{one.alias:<16} {one.model}@{one.version:<5} {iso(one.at)}  {one.by}: {one.reason}" for one in found]
-    context.obj.show(found, "\n".join(lines) or "nothing is released")
+    context.obj.show(found, "\n".join([*lines, *still]) or "nothing is released")
 
 
 @group.command()

@@ -70,10 +70,19 @@ def report_lines(found: Report) -> list[str]:
             lines.append(f"                      {reasons(one.set_aside)}")
     for made in found.models:
         lines += ["", *_made_lines(made)]
+    lines += ["", *unlearned_lines(found.unlearned)] if found.unlearned else []
     slowest = sorted(found.time, key=lambda one: -one.seconds)[:6]
     lines += ["", "time       " + ", ".join(f"{one.task} {one.stage} {one.seconds:.1f} s" for one in slowest)]
     state = "verified" if found.ledger_ok else "DAMAGED: run tokenworks ledger verify"
     return [*lines, f"ledger     {found.ledger_entries} entries, {state}"]
+
+
+def unlearned_lines(unlearned: Mapping[str, str]) -> list[str]:
+    """Return what still answers although it learned from data that was erased since."""
+    return [
+        f"{task:<10} {ref} has learned from data that was erased since; its successor is due: tokenworks turn {task}"
+        for task, ref in sorted(unlearned.items())
+    ]
 
 
 def _made_lines(made: Made) -> list[str]:

@@ -11,6 +11,7 @@ from tokenworks.core.errors import NotFoundError
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.core.task import Task, TaskData, TaskHead
+from tokenworks.factory.erasing import unlearned
 from tokenworks.factory.making import user
 from tokenworks.factory.report import Report, report
 from tokenworks.factory.turning import Turning
@@ -72,7 +73,7 @@ class Factory(Turning):
 
     def report(self) -> Report:
         """Return the state of this factory on one screen."""
-        return report(self.home, self.catalog, self.artifacts)
+        return report(self.home, self.catalog, self.artifacts, unlearned=unlearned(self))
 
     # -- releases
 

@@ -15,16 +15,20 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from tokenworks.core.corpus import read_parts
 from tokenworks.core.errors import EngineError, NotFoundError, TokenworksError
 from tokenworks.core.files import write_atomic
 from tokenworks.core.label import Label
 from tokenworks.core.request import Request
 from tokenworks.factory.base import release_base, release_folder
+from tokenworks.factory.corpora import show
 from tokenworks.factory.house import House
+from tokenworks.factory.keeping import DAY_S, keep_house
 from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
+from tokenworks.factory.pilot import Pilot
 from tokenworks.factory.probe import probe
 from tokenworks.factory.remote import REF, remote_options
+from tokenworks.factory.turning import Turning
+from tokenworks.factory.watching import Changed, watch_in_child
 from tokenworks.gateway.search import Found, SearchCall
 from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.keys import DEFAULT_SCOPES
@@ -48,13 +52,14 @@ class Plant:
     key: str
     opened: asyncio.Task[None]  # done when everything that is released has been started
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: Turning) -> None:
         self._house = house
         self._path: RequestPath
         self._server: Server
         self._index: Index | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._secret = ""
+        self._filling = asyncio.Lock()
 
     async def __aenter__(self) -> Plant:
         house = self._house
@@ -75,6 +80,9 @@ class Plant:
         address = {"url": self.url, "pid": os.getpid(), "since": time.time()}
         write_atomic(house.home / "address.json", msgspec.json.encode(address))
         self.opened = self._begin(self._open_base())
+        self._begin(Pilot(house, self.new_release).run())
+        self._begin(watch_in_child(house, self._documents_changed))
+        self._begin(self._keep())
         return self
 
     async def __aexit__(
@@ -97,8 +105,8 @@ class Plant:
         self._path.releases.forget()
 
     def new_corpus(self, task: str) -> None:
-        """Take the newest corpus of `task` into the search index."""
-        self._begin(self._take_corpus(task))
+        """Take the newest corpus of `task` into the search index, beside those of other tasks."""
+        self._begin(self._take_corpora())
 
     def fill_index(self) -> None:
         """Compute the vectors that search still lacks; words alone are searched until then."""
@@ -155,19 +163,37 @@ class Plant:
         for served in (await self._path.releases.all()).values():
             await self._path.pool.ready(served.ref)
 
-    async def _take_corpus(self, task: str) -> None:
-        results = [one for one in self._house.catalog.stages.of(task) if one.stage == "curate"]
-        if self._index is None or not results:
-            return
-        digest = max(results, key=lambda one: one.finished_at).outputs["corpus"]
-        folder = await asyncio.to_thread(self._house.artifacts.folder, digest)
-        index = self._index
-        await asyncio.to_thread(lambda: index.update(read_parts(folder), corpus=digest))
-
-    async def _fill(self) -> None:
+    async def _take_corpora(self) -> None:
         if self._index is not None:
-            current = self._house.catalog.releases.current(ENCODER)
-            await self._index.fill(self._embed, model=f"{ENCODER}@{current.version}" if current else ENCODER)
+            await asyncio.to_thread(show, self._house, self._index)
+
+    def _documents_changed(self, changed: Changed) -> None:
+        log.info("documents changed", **msgspec.structs.asdict(changed))
+        self._begin(self._fill(batch=8, rest=1.0))
+
+    async def _keep(self) -> None:
+        """Drop what is too old and finish erasures, now and every day."""
+        while True:
+            try:
+                await asyncio.to_thread(keep_house, self._house)
+            except TokenworksError as error:  # tomorrow is another day
+                log.warning("old texts could not be dropped", error=str(error))
+            await asyncio.sleep(DAY_S)
+
+    async def _fill(self, batch: int = 64, rest: float = 0.0) -> None:
+        """Embed what has no vector yet; after each batch rest for so many times the time that it took."""
+        if self._index is None:
+            return
+
+        async def embed(texts: list[str]) -> NDArray[np.float32]:
+            began = time.monotonic()
+            vectors = await self._embed(texts)
+            await asyncio.sleep(rest * (time.monotonic() - began))
+            return vectors
+
+        current = self._house.catalog.releases.current(ENCODER)
+        async with self._filling:  # two at once would embed the same passages
+            await self._index.fill(embed, model=f"{ENCODER}@{current.version}" if current else ENCODER, batch=batch)
 
     async def _embed(self, texts: list[str]) -> NDArray[np.float32]:
         """Return unit vectors, asked for through the same path as everybody's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -69,9 +70,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     traffic: Stats
     ledger_entries: int
     ledger_ok: bool
+    unlearned: dict[str, str] = {}  # task -> released version that still has learned from erased data
 
 
-def report(home: Path, catalog: Catalog, artifacts: ArtifactStore) -> Report:
+def report(
+    home: Path, catalog: Catalog, artifacts: ArtifactStore, *, unlearned: Mapping[str, str] | None = None
+) -> Report:
     """Return the state of the factory at `home`."""
     names = [task.name for task in catalog.tasks.all()]
     checked = verify(home / "ledger")
@@ -87,6 +91,7 @@ def report(home: Path, catalog: Catalog, artifacts: ArtifactStore) -> Report:
         traffic=stats(home / "ledger"),
         ledger_entries=checked.entries,
         ledger_ok=checked.ok,
+        unlearned=dict(unlearned or {}),
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -14,9 +14,10 @@ import structlog
 
 from tokenworks.core.errors import TokenworksError
 from tokenworks.core.task import Task
-from tokenworks.factory.documents import show
+from tokenworks.factory.corpora import show
 from tokenworks.factory.due import mark
 from tokenworks.factory.making import Making
+from tokenworks.line.descent import learned_from
 from tokenworks.line.ingest.stage import fingerprint
 from tokenworks.line.recipes import documents, ingest_params
 from tokenworks.retrieval.index import Index
@@ -24,7 +25,6 @@ from tokenworks.store.nouns import Object, StageResult
 
 KIND = "watched"  # objects: the listing that the index shows, by task
 LEARN_FROM_DOCUMENTS = frozenset({"complete", "embed"})
-AGAIN_S = 30.0  # before a watch that ended is begun again
 log = structlog.get_logger()
 
 
@@ -53,23 +53,25 @@ class Watcher:
 
     def look(self) -> Iterator[Changed]:
         """Take in what changed, task by task; a source that cannot be read is logged, and its documents stay."""
-        for known in self.house.catalog.tasks.all():
-            task = msgspec.convert(known.spec, Task) if known.spec else None
-            if task is None or not task.data.sources:
+        tasks = [msgspec.convert(one.spec, Task) for one in self.house.catalog.tasks.all() if one.spec]
+        results = self.house.catalog.stages.all()
+        seen = {task.name: self._seen(task, results) for task in tasks if task.data.sources}  # before anything is read
+        for task in tasks:
+            before = seen.get(task.name)
+            if before is None:
                 continue
             try:
-                changed = self._look(task)
+                changed = self._look(task, before)
             except TokenworksError as error:  # one task's trouble is not another's
                 log.warning("documents could not be looked at", task=task.name, error=str(error))
                 continue
             if changed is not None:
                 yield changed
 
-    def _look(self, task: Task) -> Changed | None:
+    def _look(self, task: Task, before: _Seen) -> Changed | None:
         started = time.monotonic()
-        before = self._seen(task.name)
         listing = fingerprint(ingest_params(task, self.house.runner))
-        if before is None or before.listing == listing:
+        if before.listing == listing:
             return None
         corpus = documents(task, self.house.runner)["corpus"]
         index = Index.open(self.house.home / "index")
@@ -77,7 +79,7 @@ class Watcher:
             update = show(self.house, index)
         finally:
             index.close()
-        due = corpus != before.corpus and self._learns(task)
+        due = corpus != before.corpus and self._has_yet_to_learn(task, corpus)
         if due:
             mark(self.house.catalog, task.name, now=self.house.clock.now(), documents=True)
         self._remember(task.name, _Seen(listing=listing, corpus=corpus))
@@ -91,31 +93,45 @@ class Watcher:
             due=due,
         )
 
-    def _learns(self, task: Task) -> bool:
+    def _has_yet_to_learn(self, task: Task, corpus: str) -> bool:
+        """Return whether what answers for the task should have learned from `corpus`, and has not."""
         current = self.house.catalog.releases.current(task.name)
-        return task.kind in LEARN_FROM_DOCUMENTS and current is not None and current.version > 0
+        if task.kind not in LEARN_FROM_DOCUMENTS or current is None or not current.version:
+            return False
+        version = self.house.catalog.models.get(current.model, current.version)
+        return version.stage_key not in learned_from(self.house.catalog.stages.all(), {corpus})
 
-    def _seen(self, task: str) -> _Seen | None:
+    def _seen(self, task: Task, results: list[StageResult]) -> _Seen | None:
         """Return what the index shows of the task: as remembered, or as the line read it; None: never read."""
-        results = self.house.catalog.stages.of(task)
-        read, kept = _newest(results, "ingest"), _newest(results, "curate")
-        if read is None or kept is None:
-            return None
-        known = self.house.catalog.objects.get(KIND, task)
-        if known is not None and known.created_at >= read.finished_at:
+        known = self.house.catalog.objects.get(KIND, task.name)
+        if known is not None:
             return msgspec.convert(known.body, _Seen)
-        return _Seen(listing=read.inputs["listing"], corpus=kept.outputs["corpus"])
+        try:
+            sources = msgspec.json.decode(msgspec.json.encode(ingest_params(task, self.house.runner).sources))
+        except TokenworksError:
+            return None  # a source that is not there was told by the line, which is to read it first
+        read = _newest(one for one in results if one.stage == "ingest" and one.params["sources"] == sources)
+        if read is None:
+            return None
+        texts = read.outputs["documents"]
+        kept = _newest(one for one in results if one.stage == "curate" and one.inputs["documents"] == texts)
+        if kept is None:
+            return None
+        seen = _Seen(listing=read.inputs["listing"], corpus=kept.outputs["corpus"])
+        self._remember(task.name, seen)
+        return seen
 
     def _remember(self, task: str, seen: _Seen) -> None:
-        """Not updated but made anew: its time says whether the line has read the documents since."""
-        objects = self.house.catalog.objects
-        objects.delete(KIND, task)
-        now = self.house.clock.now()
-        objects.add(Object(kind=KIND, id=task, scope=task, body=msgspec.to_builtins(seen), created_at=now))
+        objects, now = self.house.catalog.objects, self.house.clock.now()
+        known, body = objects.get(KIND, task), msgspec.to_builtins(seen)
+        if known is None:
+            objects.add(Object(kind=KIND, id=task, scope=task, body=body, created_at=now))
+        else:
+            objects.update(msgspec.structs.replace(known, body=body))
 
 
-def _newest(results: list[StageResult], stage: str) -> StageResult | None:
-    return max((one for one in results if one.stage == stage), key=lambda one: one.finished_at, default=None)
+def _newest(results: Iterable[StageResult]) -> StageResult | None:
+    return max(results, key=lambda one: one.finished_at, default=None)
 
 
 async def watch_in_child(house: Making, changed: Callable[[Changed], None]) -> None:
@@ -125,6 +141,9 @@ async def watch_in_child(house: Making, changed: Callable[[Changed], None]) -> N
         return
     words = ["--home", str(house.home), "--json", "watch", "--every", str(every), "--events-for", str(os.getpid())]
     while True:
+        await asyncio.sleep(every)
+        if not await asyncio.to_thread(_has_documents, house):
+            continue
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tokenworks.cli.main", *words,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
@@ -137,4 +156,7 @@ async def watch_in_child(house: Making, changed: Callable[[Changed], None]) -> N
             if child.returncode is None:
                 child.kill()
         log.warning("watch of documents ended; begun again soon", status=await child.wait())
-        await asyncio.sleep(AGAIN_S)
+
+
+def _has_documents(house: Making) -> bool:
+    return any(one.spec.get("data", {}).get("sources") for one in house.catalog.tasks.all())

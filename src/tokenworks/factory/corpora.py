@@ -16,7 +16,7 @@ from tokenworks.retrieval.index import Index
 from tokenworks.retrieval.shelf import Update
 
 
-def corpora(house: House) -> dict[str, str]:
+def newest_corpora(house: House) -> dict[str, str]:
     """Return task -> digest of its newest corpus, of the tasks that have one, the newest corpus first."""
     newest = {}
     for task in house.catalog.tasks.all():
@@ -33,8 +33,11 @@ def show(house: House, index: Index) -> Update:
     Raises `ErasedError` where documents of a corpus were erased and it was not read again since: the index, which
     lacks them, stays as it is.
     """
-    digests = sorted(set(corpora(house).values()))
-    folders = [house.artifacts.folder(digest) for digest in corpora(house).values()]
+    newest = newest_corpora(house)
+    digests = sorted(set(newest.values()))
+    if not digests:
+        return Update()  # nothing was read yet: nothing to show, and nothing to take away
+    folders = [house.artifacts.folder(digest) for digest in newest.values()]
     note = digests[0] if len(digests) == 1 else content_id(digests)
     return index.update(_together(list(dict.fromkeys(folders))), corpus=note)
 
