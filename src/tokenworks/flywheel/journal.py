@@ -26,7 +26,7 @@ class Lesson(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Journal:
-    """An append-only JSONL file. Half a last line, left by a kill, is cut off; one of another `teaching` begins anew."""
+    """An append-only JSONL file. Half a last line, left by a kill, is cut off; another `teaching` begins it anew."""
 
     def __init__(self, path: Path, teaching: Any) -> None:
         self._path = path

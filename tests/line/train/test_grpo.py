@@ -153,6 +153,9 @@ def test_the_plan_counts_steps_and_says_how_often_the_base_is_right(bench, undec
     plan = json.loads(bench.artifacts.get_bytes(grpo.PLAN.run(inputs, params, bench)["plan"]))
     assert (plan["steps"], plan["epochs"]) == (6, 3.0)
     assert "mean reward 0." in plan["why"]
+    inputs["plan"] = grpo.PLAN.run(inputs, params, bench)["plan"]
+    assert log_of(bench, grpo.TRAIN.run(inputs, params, bench))["answers"] == 6 * 2 * 4
+    del inputs["plan"]
     tokens = grpo.Params(max_tokens=6, prompts=2, group=4, max_length=128, epochs=99, budget="40 tokens")
     assert json.loads(bench.artifacts.get_bytes(grpo.PLAN.run(inputs, tokens, bench)["plan"]))["steps"] < 6
 

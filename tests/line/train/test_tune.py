@@ -11,6 +11,7 @@ import pytest
 from tokenworks.core.errors import ConfigError, DataError
 from tokenworks.core.stage import Bench
 from tokenworks.line.train import tune
+from tokenworks.line.train._replay import replayed
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -218,3 +219,24 @@ def test_gsm8k_conversations_are_learnt_by_lora(bench, tiny_causal, data_folder)
     log = read(bench, tune.TRAIN.run(inputs, tune.Params(method="lora"), bench)["log"])
     assert log["conversations"] == 24
     assert log["loss"][-1] < log["loss"][0]
+
+
+def test_earlier_conversations_are_replayed_in_their_share(bench, tiny_causal):
+    earlier = [(f"What is number {number}?", "A number.") for number in range(40)]
+    inputs = {**inputs_of(bench, tiny_causal), "plan": plan_of(bench, "full", steps=2)}
+    inputs["earlier"] = bench.artifacts.put_bytes(jsonl(earlier))
+    log = read(bench, tune.TRAIN.run(inputs, tune.Params(replay=0.25), bench)["log"])
+    assert log["conversations"] == 12 + 4
+    for params, rows in ((tune.Params(replay=0.0), jsonl(earlier)), (tune.Params(), b"")):
+        inputs["earlier"] = bench.artifacts.put_bytes(rows)
+        assert read(bench, tune.TRAIN.run(inputs, params, bench)["log"])["conversations"] == 12
+
+
+def test_the_same_seed_replays_the_same_examples_and_never_more_than_there_are():
+    numbers = list(range(50))
+    assert replayed(numbers, 40, share=0.2, seed=1) == replayed(numbers, 40, share=0.2, seed=1)
+    assert len(replayed(numbers, 40, share=0.2, seed=1)) == 10
+    assert replayed(numbers, 40, share=0.2, seed=1) != replayed(numbers, 40, share=0.2, seed=2)
+    assert replayed(numbers[:3], 40, share=0.5, seed=1) == numbers[:3]
+    with pytest.raises(ConfigError, match="a share"):
+        replayed(numbers, 40, share=1.0, seed=1)
