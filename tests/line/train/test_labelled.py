@@ -33,7 +33,7 @@ def test_labels_that_mostly_contradict_each_other_are_refused_with_an_example():
 def test_empty_texts_and_labels_are_left_out_and_counted():
     data = read_labelled([*lines(("a", "x"), ("b", "y"), ("  ", "x"), ("c", "")), b"\n"])
     assert data.texts == ["a", "b"]
-    assert "2 rows without a text or a label were left out" in data.notes
+    assert "2 rows without a text, a label or a weight were left out" in data.notes
 
 
 def test_nothing_but_empty_texts_is_refused():

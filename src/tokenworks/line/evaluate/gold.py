@@ -77,9 +77,9 @@ def _item(row: dict[str, Any], kind: str, identity: str, where: str) -> Gold:
         text = _text(row, "text", where)
         return Gold(id=identity, row={"label": _text(row, "label", where)}, text=text, cluster=cluster)
     if kind == "embed":
-        relevant = row.get("relevant")
+        relevant = [row["document"]] if "document" in row else row.get("relevant")  # a click, or whoever judged
         if not isinstance(relevant, list) or not relevant:
-            raise DataError(f'{where}: "relevant" must list at least one document id')
+            raise DataError(f'{where}: "relevant" must list at least one document id, or "document" name it')
         return Gold(id=identity, row={"relevant": relevant}, text=_text(row, "query", where), cluster=cluster)
     messages = row.get("messages")
     if not isinstance(messages, list) or len(messages) < 2 or not all(isinstance(m, dict) for m in messages):

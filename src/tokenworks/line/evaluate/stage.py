@@ -69,12 +69,12 @@ def _answers(answer: Answerer, inputs: Mapping[str, str], params: EvaluateParams
 def _embed(answer: Answerer, inputs: Mapping[str, str], params: EvaluateParams, bench: Bench) -> Evaluation:
     """Evaluate a model that gives vectors, by what they find."""
     gold, notes = _sample(read_gold(bench.artifacts.get_bytes(inputs["gold"]), "embed"), params)
-    ids, texts = ranking.read_documents(bench.artifacts.get_bytes(inputs["documents"]))
+    shelf = ranking.read_shelf(bench, inputs["documents"], gold)
     vectors = ranking.document_vectors(
-        texts, params.model_ref, answer, concurrency=params.concurrency, progress=bench.progress
+        shelf.texts, params.model_ref, answer, concurrency=params.concurrency, progress=bench.progress
     )
     asked, alone = _ask(answer, ranking.query_requests(gold, params.model_ref), params, bench)
-    items = ranking.judge_ranks(gold, asked, vectors, ids, params)
+    items = ranking.judge_ranks(gold, asked, vectors, shelf.owners, params)
     failed = judging.notes_of(items)
     return Evaluation(
         task=params.task, kind=params.kind, model_ref=params.model_ref, metric=params.metric,
@@ -83,7 +83,8 @@ def _embed(answer: Answerer, inputs: Mapping[str, str], params: EvaluateParams, 
             **judging.latencies(alone),
             **judging.rates(asked),
         },
-        items=tuple(items), baselines=ranking.rank_baselines(gold, ids, texts, params), notes=(*notes, *failed),
+        items=tuple(items), baselines=ranking.rank_baselines(gold, shelf.owners, shelf.texts, params),
+        notes=(*notes, *shelf.notes, *failed),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tokenworks.core.stage import Bench, silent
 from tokenworks.line.train._encoder_loop import Group, encoder_groups, run
 from tokenworks.line.train._encoder_torch import Encoder, batches_by_length, embed_rows, pad
-from tokenworks.line.train._head import calibrate, fit_head, judge
+from tokenworks.line.train._head import calibrate, fit_head, judge, noisy_nll
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +35,7 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
     bf16: bool
     seed: int
     strength: float  # of the head that it starts from
+    noise: float = 0.0  # share of the labels that say nothing
 
 
 class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,23 +62,31 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def train_full(
-    encoder: Encoder, rows: Sequence[Ids], targets: Tensor, frozen: Tensor, loop: Loop, bench: Bench
+    encoder: Encoder,
+    rows: Sequence[Ids],
+    targets: Tensor,
+    frozen: Tensor,
+    loop: Loop,
+    bench: Bench,
+    *,
+    weights: Tensor | None = None,
 ) -> Outcome:
     """Fine-tune `encoder` in place on all rows but the held-out ones; return the calibrated head and the evidence."""
     import torch
 
     classes = int(targets.max()) + 1
     learn, held = split(targets.numpy(), loop.seed)
-    first = fit_head(frozen[learn], targets[learn], classes, loop.strength)
+    counts = None if weights is None else weights[learn]
+    first = fit_head(frozen[learn], targets[learn], classes, loop.strength, noise=loop.noise, weights=counts)
     head = (first[0].clone(), first[1].clone())
     short = use_own_words(encoder, rows)
-    losses = _fit(encoder, head, [short[at] for at in learn], targets[torch.from_numpy(learn)], loop, bench)
+    losses = _fit(encoder, head, [short[at] for at in learn], targets[torch.from_numpy(learn)], counts, loop, bench)
     if not len(held):
         return Outcome(head=head, temperature=1.0, held_out=None, losses=losses)
     found = embed_rows(encoder, [short[at] for at in held], bf16=loop.bf16)
     logits, truth = found @ head[0].T + head[1], targets[held]
-    temperature = calibrate(logits, truth)
-    accuracy, nll = judge(logits / temperature, truth)
+    temperature = calibrate(logits, truth, loop.noise)
+    accuracy, nll = judge(logits / temperature, truth, loop.noise)
     head_accuracy, _ = judge(frozen[held] @ first[0].T + first[1], truth)
     evidence = HeldOut(rows=len(held), accuracy=accuracy, nll=nll, head_accuracy=head_accuracy)
     calibrated = (head[0] / temperature, head[1] / temperature)
@@ -111,10 +120,16 @@ def use_own_words(encoder: Encoder, rows: Sequence[Ids]) -> list[Ids]:
 
 
 def _fit(
-    encoder: Encoder, head: tuple[Tensor, Tensor], rows: list[Ids], targets: Tensor, loop: Loop, bench: Bench
+    encoder: Encoder,
+    head: tuple[Tensor, Tensor],
+    rows: list[Ids],
+    targets: Tensor,
+    weights: Tensor | None,
+    loop: Loop,
+    bench: Bench,
 ) -> list[float]:
     groups = [*encoder_groups(encoder, PEAK), Group({"head.weight": head[0], "head.bias": head[1]}, HEAD_PEAK)]
-    step_loss = _StepLoss(encoder, head, rows, targets, loop)
+    step_loss = _StepLoss(encoder, head, rows, targets, loop, weights)
     losses = run(groups, step_loss, loop.steps, bench.scratch / "checkpoint.tensors", bench.progress)
     encoder.draws = None
     return losses
@@ -124,11 +139,18 @@ class _StepLoss:
     """The loss of step n: its batch and its dropout follow from the seed and n."""
 
     def __init__(
-        self, encoder: Encoder, head: tuple[Tensor, Tensor], rows: list[Ids], targets: Tensor, loop: Loop
+        self,
+        encoder: Encoder,
+        head: tuple[Tensor, Tensor],
+        rows: list[Ids],
+        targets: Tensor,
+        loop: Loop,
+        weights: Tensor | None = None,
     ) -> None:
         import torch
 
         self.encoder, self.head, self.rows, self.targets, self.loop = encoder, head, rows, targets, loop
+        self.weights = torch.ones(len(rows)) if weights is None else weights
         self.lengths = [len(row) for row in rows]
         self.per_epoch = -(-len(rows) // loop.batch)
         self.epoch, self.batches = -1, list[Ids]()
@@ -149,7 +171,13 @@ class _StepLoss:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.loop.bf16):
             embeddings = self.encoder.forward(ids, mask)
         logits = embeddings @ self.head[0].T + self.head[1]
-        return cross_entropy(logits, self.targets[torch.from_numpy(batch)], label_smoothing=SMOOTHING)
+        chosen = torch.from_numpy(batch)
+        targets, weights = self.targets[chosen], self.weights[chosen]
+        if self.loop.noise:
+            each = noisy_nll(logits, targets, self.loop.noise)
+        else:
+            each = cross_entropy(logits, targets, label_smoothing=SMOOTHING, reduction="none")
+        return (weights * each).sum() / weights.sum()
 
 
 def measure_steps(

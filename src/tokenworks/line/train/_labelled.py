@@ -17,6 +17,7 @@ class Row(msgspec.Struct, frozen=True):
 
     text: str
     label: str
+    weight: float = 1.0  # how far the label is trusted, 0 to 1
 
 
 class Labelled(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,7 @@ class Labelled(msgspec.Struct, frozen=True, kw_only=True):
     texts: list[str]
     targets: list[int]
     classes: list[str]
+    weights: list[float]
     notes: list[str]  # what was left out, for people
 
     @property
@@ -36,13 +38,16 @@ class Labelled(msgspec.Struct, frozen=True, kw_only=True):
 def read_labelled(lines: Iterable[bytes], *, where: str = "training examples") -> Labelled:
     """Return the examples of JSON `lines`; raise `DataError` when nothing can be learnt from them."""
     rows = list(_parse(lines, where))
-    filled = [row for row in rows if row.text.strip() and row.label.strip()]
+    filled = [row for row in rows if row.text.strip() and row.label.strip() and row.weight]
     votes: dict[str, Counter[str]] = {}
+    weights: dict[tuple[str, str], float] = {}
     first: dict[str, str] = {}
     for row in filled:
         key = " ".join(row.text.split()).casefold()
         votes.setdefault(key, Counter())[row.label.strip()] += 1
         first.setdefault(key, row.text)
+        about = key, row.label.strip()
+        weights[about] = max(row.weight, weights.get(about, 0.0))
     kept = {key: label for key, counts in votes.items() if (label := _winner(counts)) is not None}
     notes = _notes(len(rows) - len(filled), votes, kept, first)
     _check(votes, kept, first, len(filled), where)
@@ -52,7 +57,13 @@ def read_labelled(lines: Iterable[bytes], *, where: str = "training examples") -
     few = [classes[at] for at, count in Counter(targets).items() if count < 2]
     if few:
         notes.append(f"{len(few)} classes have a single example, for example {min(few)!r}")
-    return Labelled(texts=[first[key] for key in kept], targets=targets, classes=classes, notes=notes)
+    return Labelled(
+        texts=[first[key] for key in kept],
+        targets=targets,
+        classes=classes,
+        weights=[weights[about] for about in kept.items()],
+        notes=notes,
+    )
 
 
 def _parse(lines: Iterable[bytes], where: str) -> Iterable[Row]:
@@ -60,9 +71,14 @@ def _parse(lines: Iterable[bytes], where: str) -> Iterable[Row]:
         if not line.strip():
             continue
         try:
-            yield msgspec.json.decode(line, type=Row)
+            row = msgspec.json.decode(line, type=Row)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise DataError(f'{where} line {number}: {error}; a row is {{"text": "...", "label": "..."}}') from error
+        if not 0 <= row.weight <= 1:
+            raise DataError(
+                f"{where} line {number}: weight is {row.weight:g}; it says how far a label is trusted, 0 to 1"
+            )
+        yield row
 
 
 def _winner(counts: Counter[str]) -> str | None:
@@ -91,7 +107,7 @@ def _check(votes: dict[str, Counter[str]], kept: dict[str, str], first: dict[str
 def _notes(empty: int, votes: dict[str, Counter[str]], kept: dict[str, str], first: dict[str, str]) -> list[str]:
     notes = []
     if empty:
-        notes.append(f"{empty} rows without a text or a label were left out")
+        notes.append(f"{empty} rows without a text, a label or a weight were left out")
     repeated = sum(sum(counts.values()) - 1 for counts in votes.values())
     if repeated:
         notes.append(f"{repeated} rows repeat a text and count once")

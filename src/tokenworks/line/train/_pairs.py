@@ -25,6 +25,7 @@ class Pair(msgspec.Struct, frozen=True, order=True):
     document: int
     anchor: str
     positive: str
+    hard: str = ""  # a text that looks right and is not
 
 
 class Pairs(msgspec.Struct, frozen=True):
@@ -44,7 +45,7 @@ def mine(documents: Iterable[Document], seed: int) -> Pairs:
 
 def _ranked(documents: Iterable[Document], seed: int) -> Iterator[tuple[int, int, Pair]]:
     for document in documents:
-        number = _hash(f"{document.source}\0{document.path}")
+        number = number_of(document)
         found = {_hash(f"{seed}\0{number}\0{pair.positive}"): pair for pair in document_pairs(document, number)}
         for rank in sorted(found)[:PER_DOCUMENT]:
             yield rank, number, found[rank]
@@ -68,6 +69,11 @@ def document_pairs(document: Document, number: int) -> Iterator[Pair]:
         if before:
             yield Pair(number, before, paragraph)
         before = paragraph
+
+
+def number_of(document: Document) -> int:
+    """Return the number by which pairs name `document`; divisible by `HELD_OUT_EVERY`, it only judges."""
+    return _hash(f"{document.source}\0{document.path}")
 
 
 def _hash(text: str) -> int:

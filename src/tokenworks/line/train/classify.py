@@ -2,7 +2,9 @@
 
 The head alone takes seconds and wins where examples are few; fine-tuning is worth some points where they are many.
 `auto` fine-tunes when the budget allows whole passes over enough examples, and keeps the head if it is better on rows
-that neither has seen. The plan fixes steps, never seconds: TRAIN gives the same bytes however often it is killed.
+that neither has seen. Some labels may be wrong and many requests have none: how many is noise, and whether guesses at
+the rest help, cross-validation says. The plan fixes steps, never seconds: TRAIN gives the same bytes however often it
+is killed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -24,12 +27,18 @@ from tokenworks.line.train._encoder_torch import Encoder, embed_rows, has_bf16, 
 from tokenworks.line.train._head import Choice, choose, fit_head
 from tokenworks.line.train._labelled import Labelled, read_labelled
 from tokenworks.line.train._tokens import MAX_TOKENS, tokenize
+from tokenworks.line.train._unlabelled import Guessed, guesses, key_of, read_unlabelled, try_guesses
 
-VERSION = "1"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VERSION = "2"
 BATCH = 32
 FULL_ROWS = 1000  # fewer: measured on 5 rows a class, fine-tuning lost 2 points to the head
 FULL_ROWS_PER_CLASS = 10
 PASSES_ROWS = 50_000  # rows seen in all, within 3 to 12 passes: 10,000 rows are seen 5 times
+MIN_UNLABELLED = 0.5  # requests a labelled row: fewer change nothing that could be measured
+DOUBTED = 20  # labels named in the log for a person to look at
 HEAD_S = 10.0  # what cross-validating the head takes at most
 RESERVE = 0.85  # of the budget: the rest is for loading, writing and a machine in a bad mood
 
@@ -86,21 +95,64 @@ def train_classify(inputs: Mapping[str, str], params: Params, bench: Bench) -> O
     encoder = load_encoder(base)
     targets = torch.tensor(data.targets)
     frozen = _frozen(encoder, rows, plan, bench)
-    choice = choose(frozen, targets, len(data.classes), params.seed)
+    weights = torch.tensor(data.weights)
+    choice = choose(frozen, targets, len(data.classes), params.seed, weights=weights)
     outcome: Outcome | None = None
     if plan.method == "full":
-        loop = Loop(steps=plan.steps, batch=plan.batch, bf16=plan.bf16, seed=params.seed, strength=choice.strength)
-        outcome = train_full(encoder, rows, targets, frozen, loop, bench)
+        loop = Loop(
+            steps=plan.steps, batch=plan.batch, bf16=plan.bf16, seed=params.seed, strength=choice.strength,
+            noise=choice.noise,
+        )  # fmt: skip
+        outcome = train_full(encoder, rows, targets, frozen, loop, bench, weights=weights)
     keeps_full = outcome is not None and not (params.method == "auto" and outcome.head_is_better)
+    guessed: Guessed | None = None
+    tensors: Mapping[str, Tensor] | None = None
     if outcome is not None and keeps_full:
-        weights, head = encoder.folder_weights(), outcome.head
+        tensors, head = encoder.folder_weights(), outcome.head
     else:
-        weight, bias = fit_head(frozen, targets, len(data.classes), choice.strength)
-        weights, head = None, (weight / choice.temperature, bias / choice.temperature)
+        asked = _asked(inputs, data, base, plan, bench)
+        head, guessed = _head(frozen, targets, weights, asked, len(data.classes), choice, params.seed)
     folder = bench.scratch / "model"
-    write_classifier(folder, base, params.base, data.classes, len(rows), weights=weights, head=head)
+    write_classifier(folder, base, params.base, data.classes, len(rows), weights=tensors, head=head)
     log = _log(plan, data, rows, choice, outcome, "full" if keeps_full else "head")
+    log |= {"noise": _noise(frozen, targets, data, None if keeps_full else head, choice), "unlabelled": guessed}
     return {"model": bench.artifacts.put_folder(folder), "log": bench.artifacts.put_bytes(msgspec.json.encode(log))}
+
+
+def _head(
+    frozen: Tensor, targets: Tensor, weights: Tensor, asked: Tensor | None, classes: int, choice: Choice, seed: int
+) -> tuple[tuple[Tensor, Tensor], Guessed | None]:
+    """Return the calibrated head, and what guesses at the requests without a label did for it."""
+    about = frozen, targets, classes, choice.strength
+    head, temperature = fit_head(*about, noise=choice.noise, weights=weights), choice.temperature
+    guessed = None if asked is None else try_guesses(frozen, targets, weights, asked, classes, choice, seed)
+    if asked is not None and guessed is not None and guessed.helps:
+        extra = guesses(asked, head, temperature)
+        head, temperature = fit_head(*about, noise=choice.noise, weights=weights, extra=extra), guessed.temperature
+    return (head[0] / temperature, head[1] / temperature), guessed
+
+
+def _asked(inputs: Mapping[str, str], data: Labelled, base: Path, plan: Plan, bench: Bench) -> Tensor | None:
+    """Return the embeddings of the requests without a label; None where there are none, or too few to matter."""
+    if not inputs.get("unlabelled"):
+        return None
+    with bench.artifacts.open(inputs["unlabelled"]) as lines:
+        texts = read_unlabelled(lines, {key_of(text) for text in data.texts})
+    if len(texts) < MIN_UNLABELLED * len(data.texts):
+        return None
+    return embed_rows(load_encoder(base), tokenize(base, texts), bf16=plan.bf16, progress=bench.progress)
+
+
+def _noise(
+    frozen: Tensor, targets: Tensor, data: Labelled, head: tuple[Tensor, Tensor] | None, choice: Choice
+) -> dict[str, Any]:
+    """Say how noisy the labels seem, and which ones a head over the base finds least likely."""
+    if choice.noise == 0 or head is None:
+        return {"rate": choice.noise, "doubted": []}
+    own = (frozen @ head[0].T + head[1]).log_softmax(1)[range(len(targets)), targets]
+    worst = [int(at) for at in own.argsort()[:DOUBTED]]
+    doubted = [{"text": data.texts[at][:80], "label": data.classes[data.targets[at]]} for at in worst]
+    return {"rate": choice.noise, "doubted": doubted}
 
 
 def _read(inputs: Mapping[str, str], bench: Bench) -> Labelled:
