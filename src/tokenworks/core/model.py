@@ -19,6 +19,7 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     stage_key: str  # identity of the train stage that made it: the root of its lineage
     evaluation: str  # digest of the evaluation report, JSON
     parameters: int = 0
+    tenant: str = ""  # whose it is alone; empty: everybody's who is cleared for its label
     created_at: float = 0.0
 
     @property

@@ -32,6 +32,7 @@ class TaskHead(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
     deputy: str = ""
     label: str = "internal"
+    tenant: str = ""  # whose keys alone may ask the model; empty: everybody's who is cleared for its label
 
 
 class TaskData(msgspec.Struct, frozen=True, kw_only=True):

@@ -192,6 +192,7 @@ class Producer:
             stage_key=trained.key,
             evaluation=report,
             parameters=facts.parameters,
+            tenant=task.task.tenant,
             created_at=self.clock.now(),
         )
         return register(version, catalog=self.runner.catalog, ledger=self.runner.ledger)

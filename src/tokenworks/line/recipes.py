@@ -181,9 +181,7 @@ def _base(task: Task, runner: Runner) -> str:
     name = task.model.base
     if re.fullmatch(r"[a-z0-9-]+@\d+", name):
         made = runner.catalog.stages.get(runner.catalog.models.find(name).stage_key)
-        if made is None:
-            raise ConfigError(f"task {task.name}: model.base {name} was not trained here; name its folder instead")
-        return made.outputs["model"]
+        return made.outputs["model"] if made is not None else runner.catalog.models.find(name).folder
     if task.kind in ("classify", "embed"):
         return runner.artifacts.put_folder(resolve_base(name, Path(task.folder)))
     folder = task.path(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-HEAD = "0002"  # the newest migration; a test compares
+HEAD = "0003"  # the newest migration; a test compares
 
 metadata = MetaData()
 _bigint = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by INTEGER PRIMARY KEY only
@@ -127,6 +127,7 @@ model_versions = Table(
     Column("stage_key", String, nullable=False),
     Column("evaluation", String, nullable=False),
     Column("parameters", BigInteger, nullable=False),
+    Column("tenant", String, nullable=False, server_default=""),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("model", "folder", name="one_version_per_folder"),
 )

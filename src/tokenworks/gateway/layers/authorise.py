@@ -25,7 +25,7 @@ class Authorise:
         """Set the version that will answer and the label of the answer."""
         who, name = exchange.who, exchange.what.model
         require_scope(who, "infer")
-        served = assign(exchange, await self._find(who, name))
+        served = assign(exchange, await named(self.releases, who, name))
         model, accepts = Label.parse(served.label), Label.parse(served.accepts)
         try:
             prompt = outgoing_label(exchange.label, accepts=accepts, clearance=who.clearance, name=name)
@@ -35,25 +35,34 @@ class Authorise:
         exchange.version = served.ref
         return await proceed(exchange)
 
-    async def _find(self, who: Principal, name: str) -> Served:
-        if "@" in name:
-            require_scope(who, "versions")
-            served = await self.releases.version(name)
-        else:
-            served = await self.releases.current(name)
-        if served is None or not theirs(who, served):
-            raise not_found(await self._explain(who, name), code="model_not_found", param="model")
-        return served
 
-    async def _explain(self, who: Principal, name: str) -> str:
-        """Say which models there are, but name only those that the caller may use."""
-        usable = [alias for alias, served in (await self.releases.all()).items() if may_see(who, served)]
-        there = (
-            f"there are: {', '.join(sorted(usable))}"
-            if usable
-            else "nothing is released yet; GET /v1/models lists what is"
-        )
-        return f"model {name!r} does not exist or you may not use it; {there}"
+async def find_model(releases: Releases, who: Principal, name: str) -> Served:
+    """Return the model called `name`; raise 404 where it does not exist as far as this principal is concerned."""
+    served = await named(releases, who, name)
+    if not may_see(who, served):
+        raise not_found(await _explain(releases, who, name), code="model_not_found", param="model")
+    return served
+
+
+async def named(releases: Releases, who: Principal, name: str) -> Served:
+    """Return the model called `name`, whatever its label; raise 404 where there is none, or only another tenant's."""
+    if "@" in name:
+        require_scope(who, "versions")
+        served = await releases.version(name)
+    else:
+        served = await releases.current(name)
+    if served is None or not theirs(who, served):
+        raise not_found(await _explain(releases, who, name), code="model_not_found", param="model")
+    return served
+
+
+async def _explain(releases: Releases, who: Principal, name: str) -> str:
+    """Say which models there are, but name only those that the caller may use."""
+    usable = [alias for alias, served in (await releases.all()).items() if may_see(who, served)]
+    there = (
+        f"there are: {', '.join(sorted(usable))}" if usable else "nothing is released yet; GET /v1/models lists what is"
+    )
+    return f"model {name!r} does not exist or you may not use it; {there}"
 
 
 def assign(exchange: Exchange, served: Served) -> Served:
