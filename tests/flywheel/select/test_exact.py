@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenworks.flywheel.select.exact import binomial_tail, fisher_tail, holm
@@ -11,11 +11,13 @@ from tokenworks.flywheel.select.exact import binomial_tail, fisher_tail, holm
 stats = pytest.importorskip("scipy.stats")
 
 
+@settings(deadline=None)
 @given(trials=st.integers(0, 60), hits=st.integers(-1, 61), rate=st.floats(0, 1))
 def test_the_binomial_tail_is_scipys(trials: int, hits: int, rate: float) -> None:
     assert binomial_tail(hits, trials, rate) == pytest.approx(stats.binom.sf(hits - 1, trials, rate), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(total=st.integers(1, 60), data=st.data())
 def test_the_hypergeometric_tail_is_scipys(total: int, data: st.DataObject) -> None:
     drawn, marked = data.draw(st.integers(0, total)), data.draw(st.integers(0, total))
@@ -30,6 +32,7 @@ def test_holm_is_the_textbooks() -> None:
     assert holm([]) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_adjusting_never_lowers_a_p_value_and_keeps_the_order(values: list[float]) -> None:
     adjusted = holm(values)

@@ -84,7 +84,7 @@ class Selecting:
         return {**rows, "report": rows["report"][0], "digests": dict(outputs)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(signals=traffic(), seed=st.integers(0, 9), most=st.integers(1, 80))
 def test_every_selection_keeps_its_promises(signals: list[Signal], seed: int, most: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +116,7 @@ class _Named:
         self.principal = principal
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(signals=traffic(), order=st.randoms(use_true_random=False))
 def test_the_order_of_the_signals_changes_nothing(signals: list[Signal], order: random.Random) -> None:
     shuffled = list(signals)
@@ -126,7 +126,7 @@ def test_the_order_of_the_signals_changes_nothing(signals: list[Signal], order: 
         assert select(signals)["digests"] == select(shuffled)["digests"]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(signals=traffic(), later=traffic())
 def test_more_traffic_never_moves_a_conversation_from_fresh_to_train(
     signals: list[Signal], later: list[Signal]

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.select.home import task_of
@@ -34,6 +34,7 @@ def row(number: int, **changes) -> Row:
     return Row(**{**facts, **changes})
 
 
+@settings(deadline=None)
 @given(counts=COUNTS, share=st.floats(0.01, 1))
 def test_the_cap_is_a_share_of_what_is_left_and_the_largest_such(counts: list[int], share: float):
     share = caps.fair_share(counts, share)
@@ -76,6 +77,7 @@ def test_one_of_many_gives_no_more_than_its_share(home):
     assert len(mine) == report.cap <= max(caps.FLOOR, 0.1 * len(home.learned(chosen)))
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=8), most=st.integers(1, 100))
 def test_small_strata_stay_whole_while_large_ones_shrink(sizes: list[int], most: int):
     strata = [name for name, size in enumerate(sizes) for _ in range(size)]
@@ -106,6 +108,7 @@ def test_with_few_users_a_day_of_a_user_is_a_group():
     assert monday.group != tuesday.group
 
 
+@settings(deadline=None)
 @given(st.text(max_size=12), st.integers(0, 9))
 def test_a_group_stays_fresh_when_more_is_kept_fresh(group: str, seed: int):
     assert not is_fresh(group, share=0.0, seed=seed)
@@ -124,6 +127,7 @@ def test_clusters_are_the_topics_and_the_same_every_time():
     assert (clusters(Hashed()(texts)) == found).all()
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=30), max_size=20))
 def test_hashed_vectors_have_length_one_or_no_words(texts: list[str]):
     lengths = np.linalg.norm(Hashed()(texts), axis=1) if texts else np.zeros(0)
