@@ -47,8 +47,8 @@ def erased_lines(done: Erased) -> list[str]:
     if done.erasure_id:
         lines.append(f"on record  {done.erasure_id}; the digests on the ledger stay provable")
     if done.released:
-        tasks = ", ".join(sorted({ref.partition("@")[0] for ref in done.released}))
-        lines.append(
-            f"  next: {', '.join(done.released)} still answer; a successor is due for: tokenworks turn {tasks}"
+        turns = ", ".join(
+            f"tokenworks turn {task}" for task in sorted({ref.partition("@")[0] for ref in done.released})
         )
+        lines.append(f"  next: {turns}; until then {', '.join(done.released)} answers, which has learned from it")
     return lines
