@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tokenworks.core.clock import iso
+
+if TYPE_CHECKING:
+    from tokenworks.core.model import Release
 
 group = typer.Typer(no_args_is_help=True, help="What answers in production, and why.", rich_markup_mode=None)
 Alias = Annotated[str, typer.Argument(help="The task whose release it is.")]
@@ -38,7 +41,10 @@ def show(
             instant = datetime.fromisoformat(at).timestamp()
             aliases = [release.alias for release in factory.catalog.releases.all_current()]
             found = [one for alias in aliases if (one := factory.catalog.releases.at(alias, instant))]
-    lines = [f"{one.alias:<16} {one.model}@{one.version:<5} {iso(one.at)}  {one.by}: {one.reason}" for one in found]
+    lines = [
+        f"{one.alias:<16} {one.model}@{one.version:<5} {iso(one.at)}  {one.by}: {one.reason}{_on_trial(one)}"
+        for one in found
+    ]
     context.obj.show(found, "\n".join([*lines, *still]) or "nothing is released")
 
 
@@ -77,6 +83,34 @@ def withdraw(context: typer.Context, alias: Alias, reason: Reason = "by hand") -
     with context.obj.factory() as factory:
         done = factory.withdraw(alias, reason=reason)
     context.obj.show(done, f"nothing answers for {done.alias} any more")
+
+
+@group.command()
+def canary(
+    context: typer.Context,
+    ref: Annotated[str, typer.Argument(help="name@version")],
+    share: Annotated[float, typer.Option(help="Share of the users that it answers.")] = 0.1,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Answer beside the incumbent, shown to nobody.")] = False,
+    reason: Reason = "by hand",
+) -> None:
+    """Try a version on a share of the users; a running server ends the trial at the first proven harm."""
+    with context.obj.factory() as factory:
+        done = factory.begin_trial(ref, share=share, mode="shadow" if shadow else "canary", reason=reason)
+    context.obj.show(done, f"{done.alias}: {_on_trial(done).strip()}")
+
+
+@group.command()
+def end(context: typer.Context, alias: Alias, reason: Reason = "by hand") -> None:
+    """End the trial of an alias: the incumbent answers everybody again."""
+    with context.obj.factory() as factory:
+        done = factory.end_trial(alias, reason=reason)
+    context.obj.show(done, f"{done.alias} is answered by {done.model}@{done.version}, for everybody")
+
+
+def _on_trial(release: Release) -> str:
+    if not release.canary:
+        return ""
+    return f"  ({release.model}@{release.canary} on trial as {release.mode}, {release.share:.0%} of the users)"
 
 
 def lineage(

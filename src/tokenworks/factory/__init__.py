@@ -7,12 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from tokenworks.core.errors import NotFoundError
 from tokenworks.core.label import Label
-from tokenworks.core.model import ModelVersion, Release
 from tokenworks.core.task import Task, TaskData, TaskHead
 from tokenworks.factory.erasing import unlearned
-from tokenworks.factory.making import user
+from tokenworks.factory.releasing import Releasing
 from tokenworks.factory.report import Report, report
 from tokenworks.factory.turning import Turning
 from tokenworks.line.curate.report import CurateReport
@@ -23,7 +21,6 @@ from tokenworks.line.ingest.report import IngestReport
 from tokenworks.line.produce import Outcome
 from tokenworks.line.recipes import documents
 from tokenworks.line.release.lineage import Node, lineage, render
-from tokenworks.line.release.release import promote, rollback, withdraw
 
 
 class Ingested(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +31,7 @@ class Ingested(msgspec.Struct, frozen=True, kw_only=True):
     curate: CurateReport
 
 
-class Factory(Turning):
+class Factory(Turning, Releasing):
     """Everything the factory can do, over one home. Use as a context manager.
 
     >>> with Factory(home="~/.tokenworks") as factory:
@@ -74,38 +71,6 @@ class Factory(Turning):
     def report(self) -> Report:
         """Return the state of this factory on one screen."""
         return report(self.home, self.catalog, self.artifacts, unlearned=unlearned(self))
-
-    # -- releases
-
-    def promote(self, ref: str, *, reason: str) -> Release:
-        """Let version `ref` answer for its task from now on."""
-        version = self.version(ref)
-        return promote(
-            version.model,
-            version,
-            reason=reason,
-            by=user(),
-            catalog=self.catalog,
-            ledger=self.ledger,
-            clock=self.clock,
-        )
-
-    def rollback(self, alias: str, *, reason: str) -> Release:
-        """Let the version before answer again."""
-        return rollback(alias, reason=reason, by=user(), catalog=self.catalog, ledger=self.ledger, clock=self.clock)
-
-    def withdraw(self, alias: str, *, reason: str) -> Release:
-        """Let nothing answer for `alias` any more."""
-        return withdraw(alias, reason=reason, by=user(), catalog=self.catalog, ledger=self.ledger, clock=self.clock)
-
-    def version(self, ref: str) -> ModelVersion:
-        """Return the version called `ref`: name@version, or a name for what is released."""
-        if "@" in ref:
-            return self.catalog.models.find(ref)
-        current = self.catalog.releases.current(ref)
-        if current is None or current.version == 0:
-            raise NotFoundError(f"nothing is released as {ref!r}; name a version as {ref}@1")
-        return self.catalog.models.get(current.model, current.version)
 
     def lineage(self, ref: str) -> tuple[Node, str]:
         """Return the tree from version `ref` back to its documents, and the same as text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from tokenworks.core.errors import ErasedError, TokenworksError
+from tokenworks.flywheel.turn.planning import what_can_be_decided
 from tokenworks.flywheel.turn.selecting import additions
 from tokenworks.flywheel.turn.state import Tried, TurnState
 from tokenworks.flywheel.turn.works import Done, Works, ends, pinned
@@ -16,6 +17,9 @@ def train_step(works: Works, state: TurnState) -> Done:
     task = pinned(state)
     material = works.producer.gather(task, additions(state))
     incumbent = works.catalog.models.find(state.incumbent) if state.incumbent else None
+    plan = what_can_be_decided(works.runner.artifacts, task, material, incumbent)
+    for line in plan:
+        works.say(task.name, line)
     tried = tuple(_try(works, state, way) for way in [usual_way(task, material)])
     made = [one for one in tried if not one.failed]
     if not made:
@@ -23,7 +27,7 @@ def train_step(works: Works, state: TurnState) -> Done:
     if incumbent is not None and all(one.key == incumbent.stage_key for one in made):
         return ends("unchanged", f"the same inputs made {incumbent.ref} before", tried=tried)
     says = ", ".join(f"{one.strategy} in {one.seconds:.1f} s" for one in made)
-    return Done(says, {"tried": tried, "step": "gate"})
+    return Done(says, {"tried": tried, "plan": plan, "step": "gate"})
 
 
 def _try(works: Works, state: TurnState, way: Way) -> Tried:
