@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from tokenworks.factory.due import due
 from tokenworks.factory.erasing import erase, unlearned
 from tokenworks.factory.making import Making
 from tokenworks.factory.reach import target_of
-from tokenworks.factory.watching import Changed, Watcher
+from tokenworks.factory.watching import Changed, Watcher, watch_in_child
 from tokenworks.line.recipes import documents
 from tokenworks.retrieval.index import Index
 from tokenworks.settings import Settings
@@ -191,3 +193,21 @@ async def test_a_handbook_at_two_dates_is_answered_from_the_new_one_alone(house,
 
 def files(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+async def test_a_server_follows_in_a_process_of_its_own(tmp_path):
+    settings = {"home": str(tmp_path / "home"), "line": {"processes": 1, "watch_s": 0.2}}
+    with Making(msgspec.convert(settings, Settings)) as made:
+        write(tmp_path / "docs", "holiday", "Words that nobody else has said.")
+        learn(made, task(tmp_path / "docs"))
+        told = asyncio.Queue[Changed]()
+        watching = asyncio.create_task(watch_in_child(made, told.put_nowait))
+        await asyncio.sleep(0.5)
+        write(tmp_path / "docs", "travel", "Zanzibar is where we go.")
+        async with asyncio.timeout(120):
+            changed = await told.get()
+        assert (changed.task, changed.due) == ("search", True)
+        assert await found(made, "zanzibar") == ["travel.md"]
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching

@@ -155,6 +155,7 @@ async def watch_in_child(house: Making, changed: Callable[[Changed], None]) -> N
         finally:
             if child.returncode is None:
                 child.kill()
+            await child.communicate()  # reads to the end, so that the pipe is closed with the loop still there
         log.warning("watch of documents ended; begun again soon", status=await child.wait())
 
 
