@@ -1,0 +1,121 @@
+"""The loop closes by itself: real processes, the official client, feedback, a turn, a canary, and harm rolled back."""
+
+import asyncio
+import json
+import time
+
+import msgspec
+import openai
+import pytest
+
+from system.processes import ROUTE, Running, tokenworks, write_tasks
+from tokenworks.example.stdlib import Example
+
+pytestmark = [pytest.mark.xdist_group("flywheel"), pytest.mark.timeout(600)]
+TURN = """
+[turn]
+when = "250 new corrections"
+[turn.canary]
+share = 0.5
+margin = 0.25
+alpha = 0.1
+"""
+
+
+def shown(home, *words):
+    done = tokenworks(home, "--json", *words)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+class Users:
+    """Users who ask `route`, and say what would have been right."""
+
+    def __init__(self, running, rows):
+        self.api = openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key=running.key, max_retries=0, timeout=60)
+        self.rows, self.asked, self.failed = rows, 0, []
+        self.versions = set()
+
+    async def ask(self, number):
+        row = self.rows[number % len(self.rows)]
+        asked = f"ticket-{number:06d}"
+        self.asked += 1
+        try:
+            answer = await self.api.post(
+                "/classify", body={"model": "route", "input": row.text}, cast_to=object,
+                options={"headers": {"x-request-id": asked}},
+            )  # fmt: skip
+            assert answer["data"][0]["label"]
+            body = {"request_id": asked, "correction": row.label}
+            await self.api.post("/feedback", body=body, cast_to=object)
+        except openai.APIError as error:
+            self.failed.append(f"{number}: {error}")
+
+    async def go_on(self, first, until, seconds):
+        """Ask, four at a time, until `until()` is true; return the next number."""
+        end, number = time.monotonic() + seconds, first
+        while time.monotonic() < end:
+            await asyncio.gather(*(self.ask(number + each) for each in range(4)))
+            number += 4
+            if number % 40 == 0 and await asyncio.to_thread(until):
+                return number
+        raise AssertionError(f"it never happened; {self.asked} asked, {self.failed[:3]}")
+
+
+@pytest.fixture(scope="module")
+def turning(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flywheel")
+    route, _ = write_tasks(folder, each=6)
+    route.write_text(ROUTE + TURN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOKENWORKS_FLYWHEEL__LOOK_S", "0.5")
+        running = Running(folder / "home", "up", "--task", str(route))
+        running.folder = folder
+        running.until(r"Try it")
+        if not any(one["alias"] == "route" for one in shown(running.home, "release", "show")):
+            begun = tokenworks(running.home, "release", "promote", "route@1", "--reason", "a beginning is needed")
+            assert begun.returncode == 0, begun.stderr
+            time.sleep(1.0)
+        yield running
+        running.stop()
+
+
+def test_traffic_and_feedback_become_a_better_model_and_harm_is_rolled_back_without_a_failed_request(turning):
+    rows = msgspec.json.Decoder(Example).decode_lines((turning.folder / "traffic.jsonl").read_bytes())
+    users = Users(turning, rows)
+
+    def promoted():
+        return any(state["outcome"] == "promoted" for state in shown(turning.home, "turn", "list"))
+
+    number = asyncio.run(users.go_on(0, promoted, 240))
+    (first, *_) = shown(turning.home, "turn", "list")
+    assert first["outcome"] == "promoted", first
+    assert {"select", "train", "gate", "canary", "release"} <= set(first["seconds"])
+    assert shown(turning.home, "release", "show", "route")
+    bad = _bad_candidate(turning)
+    begun = tokenworks(turning.home, "release", "canary", bad, "--share", "0.5", "--reason", "forced in for the test")
+    assert begun.returncode == 0, begun.stderr
+
+    def rolled_back():
+        with_trial = [one for one in shown(turning.home, "release", "show") if one["alias"] == "route"]
+        return with_trial[-1]["canary"] == 0
+
+    users.api = openai.AsyncOpenAI(base_url=f"{turning.url}/v1", api_key=turning.key, max_retries=0, timeout=60)
+    asyncio.run(users.go_on(number, rolled_back, 180))
+    assert users.failed == []
+    last = [one for one in shown(turning.home, "release", "show") if one["alias"] == "route"][-1]
+    assert f"route@{last['version']}" == first["candidate"]
+    assert tokenworks(turning.home, "ledger", "verify").returncode == 0
+
+
+def _bad_candidate(running):
+    """Make a model from rotated labels; the gate refuses it, and somebody means to know better."""
+    folder = running.folder / "bad"
+    folder.mkdir()
+    rows = msgspec.json.Decoder(Example).decode_lines((running.folder / "route.jsonl").read_bytes())
+    names = sorted({row.label for row in rows})
+    turned = [msgspec.structs.replace(row, label=names[(names.index(row.label) + 1) % len(names)]) for row in rows]
+    (folder / "route.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(turned))
+    (folder / "route.toml").write_text(ROUTE + '[turn]\nwhen = "never"\n')
+    (made,) = shown(running.home, "train", str(folder / "route.toml"))
+    return f"route@{made['version']['version']}"
