@@ -48,6 +48,8 @@ def live(
 ) -> Life:
     """Live through one trial; with `every`, slowness and failures are told beside quality."""
     terms = msgspec.structs.replace(TERMS, **changes)
+    if not every:  # a monitor that is told nothing would never let anybody pass
+        terms = msgspec.structs.replace(terms, slow_s=0.0)
     rng, trial = np.random.default_rng(seed), Trial.begin(terms)
     who = rng.integers(0, users, n) if users else np.arange(n)
     arms = (rng.random(users or n) < terms.share)[who]
