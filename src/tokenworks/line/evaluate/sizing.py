@@ -37,7 +37,9 @@ class SamplePlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def story(self) -> list[str]:
         """Return the plan as a line."""
-        terms = f"a {_points(self.margin)} margin at {self.alpha * 100:.2g}%/{self.power:.0%} with {self.discordant:.0%}"
+        terms = (
+            f"a {_points(self.margin)} margin at {self.alpha * 100:.2g}%/{self.power:.0%} with {self.discordant:.0%}"
+        )
         need = f"{self.name}: {self.needed:,} items needed for {terms} discordant; you have {self.have:,}"
         if self.have == 0:
             return [f"{need}: the gate can decide nothing on it"]
