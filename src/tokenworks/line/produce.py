@@ -24,6 +24,7 @@ from tokenworks.line.evaluate.verdict import Verdict
 from tokenworks.line.events import Said
 from tokenworks.line.facts import model_facts
 from tokenworks.line.recipes import RECIPES, Additions, Material
+from tokenworks.line.release.finite import require_finite
 from tokenworks.line.release.keys import SigningKey
 from tokenworks.line.release.register import register, seal
 from tokenworks.line.release.release import promote
@@ -49,6 +50,7 @@ class Trained:
     weights: str  # digest of the unsigned model folder: equal inputs give an equal digest
     key: str  # identity of the training stage
     ref: str  # what it is called while it is judged
+    label: str = "public"  # of the model that its training began at, beyond the task's base
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class Producer:
         plan = self.runner.run(way.trainer.PLAN, way.inputs, way.params, task=task.name)
         inputs = {**way.inputs, "plan": plan["plan"]}
         made = self.runner.run(way.trainer.TRAIN, inputs, way.params, task=task.name)
+        require_finite(self.runner.artifacts.folder(made["model"]))
         key = stage_key(way.trainer.TRAIN, inputs, way.params)
         return Trained(made["model"], key, f"{task.name}@{made['model'][:12]}")
 
@@ -170,7 +173,7 @@ class Producer:
 
     def register(self, task: Task, material: Material, trained: Trained, report: str) -> ModelVersion:
         """Sign the candidate with its bill of materials and give it a number; known already, it keeps its number."""
-        label = _label(self.runner.catalog, task, material)
+        label = highest([_label(self.runner.catalog, task, material), Label.parse(trained.label)])
         folder = self.runner.artifacts.folder(trained.weights)
         facts = model_facts(task, material, folder, label, trained.key, self._read(report), report)
         sealed = seal(

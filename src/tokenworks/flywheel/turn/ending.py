@@ -6,6 +6,7 @@ import msgspec
 
 from tokenworks.core.errors import ConflictError
 from tokenworks.core.model import Release
+from tokenworks.flywheel.turn.distilling import journal_of
 from tokenworks.flywheel.turn.returns import returns
 from tokenworks.flywheel.turn.state import TurnState
 from tokenworks.flywheel.turn.works import Done, Works, ends
@@ -75,6 +76,7 @@ def end_step(works: Works, state: TurnState) -> Done:
             )
         )
     _settle(works, state)
+    journal_of(works, state).unlink(missing_ok=True)
     paid = returns(works, state)
     return Done(
         state.outcome,

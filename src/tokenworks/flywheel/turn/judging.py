@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from tokenworks.core.errors import EngineError
+from tokenworks.core.model import ModelVersion
 from tokenworks.core.task import Task
+from tokenworks.flywheel.candidates import STRATEGIES
 from tokenworks.flywheel.turn.selecting import additions
 from tokenworks.flywheel.turn.state import Step, Tried, TurnState
 from tokenworks.flywheel.turn.works import Done, Works, ends, pinned
@@ -24,14 +28,16 @@ def gate_step(works: Works, state: TurnState) -> Done:
     tried = [one for one in state.tried if one.failed]
     for one in made:
         try:
-            judged.append((one, producer.judge(task, material, _trained(task, one), incumbent, rivals=len(made))))
+            judged.append(
+                (one, producer.judge(task, material, _trained(task, one, incumbent), incumbent, rivals=len(made)))
+            )
             tried.append(one)
         except EngineError as error:  # it crashes at load, or while it answers
             tried.append(_struck_out(one, str(error)))
     if not judged:
         return ends("failed", "; ".join(f"{one.strategy}: {one.failed}" for one in tried), tried=tuple(tried))
     best, found = max(judged, key=lambda pair: _rank(works.runner.artifacts, *pair))
-    version = producer.register(task, material, _trained(task, best), found.report)
+    version = producer.register(task, material, _trained(task, best, incumbent), found.report)
     evidence = producer.keep(found.verdict)
     producer.tell(task, found.verdict)
     changes: dict[str, Any] = {
@@ -67,20 +73,15 @@ def after_gate(task: Task, state: TurnState) -> Step:
     return "shadow" if canary.shadow else "canary"
 
 
-def _trained(task: Task, one: Tried) -> Trained:
-    return Trained(one.weights, one.key, f"{task.name}@{one.weights[:12]}")
+def _trained(task: Task, one: Tried, incumbent: ModelVersion | None) -> Trained:
+    """Return the candidate; one that began at the incumbent's weights knows what the incumbent knew."""
+    inherits = incumbent is not None and STRATEGIES[one.strategy].from_incumbent
+    label = incumbent.label if incumbent is not None and inherits else "public"
+    return Trained(one.weights, one.key, f"{task.name}@{one.weights[:12]}", label)
 
 
 def _struck_out(one: Tried, why: str) -> Tried:
-    return Tried(
-        strategy=one.strategy,
-        weights=one.weights,
-        key=one.key,
-        failed=f"it cannot be judged: {why}",
-        seconds=one.seconds,
-        teacher_s=one.teacher_s,
-        teacher_answers=one.teacher_answers,
-    )
+    return msgspec.structs.replace(one, failed=f"it cannot be judged: {why}")
 
 
 def _rank(artifacts: ArtifactStore, one: Tried, judged: Judged) -> tuple[bool, float, str]:

@@ -40,6 +40,7 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     teacher_s: float = 0.0  # engine-seconds of a teacher
     teacher_answers: int = 0
+    says: str = ""
 
 
 class TurnState(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,10 +46,8 @@ def story(state: TurnState, artifacts: ArtifactStore) -> list[str]:
 def _tried(one: Tried) -> str:
     if one.failed:
         return f"{one.strategy}: no candidate, {one.failed}"
-    teacher = f", {one.teacher_answers} answers of a teacher in {one.teacher_s:.1f} engine-seconds"
-    return f"{one.strategy}: weights {one.weights[:12]} in {one.seconds:.1f} s" + (
-        teacher if one.teacher_answers else ""
-    )
+    made = f"{one.strategy}: weights {one.weights[:12]} in {one.seconds:.1f} s"
+    return f"{made}; {one.says}; {one.teacher_s:.1f} engine-seconds of the teacher" if one.says else made
 
 
 def _next(state: TurnState) -> str:
