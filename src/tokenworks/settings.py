@@ -70,6 +70,15 @@ class FlywheelSettings(msgspec.Struct, frozen=True, kw_only=True):
     look_s: float = 5.0  # how often it looks what tasks ask for; 0: turns are run by hand
 
 
+class PlatformSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What callers may send and have done: files, fine-tuning jobs, evals."""
+
+    max_file_mb: float = 512.0
+    job_budget: str = "10m"  # of training, where a job says no number of epochs
+    job_niceness: int = 10  # of a job's process, 0 to 19: how far training gives way to whoever answers
+    eval_concurrency: int = 4  # items of one eval run that are asked at the same time
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration, typed. Every field has a default that works on a bare machine."""
 
@@ -80,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     line: LineSettings = LineSettings()
     engines: EngineSettings = EngineSettings()
     flywheel: FlywheelSettings = FlywheelSettings()
+    platform: PlatformSettings = PlatformSettings()
 
     @property
     def home_path(self) -> Path:

@@ -11,6 +11,7 @@ from tokenworks.core.model import ModelVersion
 from tokenworks.factory.house import House
 from tokenworks.factory.remote import WithRemote
 from tokenworks.gateway.app import Gateway, build
+from tokenworks.gateway.platform.routes import Parts
 from tokenworks.gateway.releases import CatalogReleases, Releases
 from tokenworks.gateway.search import Search
 from tokenworks.gateway.warm import Warm
@@ -37,6 +38,8 @@ class RequestPath:
     async def close(self) -> None:
         """Take no more requests, and end the engines."""
         self.gateway.drain()
+        if self.gateway.platform is not None:
+            await self.gateway.platform.running.close()
         await self.warm.close()
         await self.pool.close()
 
@@ -65,6 +68,7 @@ def request_path(
     releases: Releases | None = None,
     search: Search | None = None,
     keep_bodies: bool,
+    parts: Parts | None = None,
 ) -> RequestPath:
     """Return the path over the parts of `house`; call it on the loop that will serve."""
     settings = house.settings
@@ -88,6 +92,7 @@ def request_path(
         lookup=house.lookup,
         search=search,
         server=settings.server,
+        parts=parts,
     )
     return RequestPath(gateway, pool, keys, current, warm)
 

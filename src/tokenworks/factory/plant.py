@@ -27,8 +27,10 @@ from tokenworks.factory.path import RequestPath, house_principal, open_verified,
 from tokenworks.factory.pilot import Pilot
 from tokenworks.factory.probe import probe
 from tokenworks.factory.remote import REF, remote_options
+from tokenworks.factory.tuning.tuner import Tuner
 from tokenworks.factory.turning import Turning
 from tokenworks.factory.watching import Changed, watch_in_child
+from tokenworks.gateway.platform.routes import Parts
 from tokenworks.gateway.search import Found, SearchCall
 from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.keys import DEFAULT_SCOPES
@@ -63,11 +65,20 @@ class Plant:
 
     async def __aenter__(self) -> Plant:
         house = self._house
+        tuner = Tuner(house, self.new_release)
         self._path = request_path(
             house,
             open_model=open_verified(house),
             search=self._search,
             keep_bodies=house.settings.ledger.keep_bodies,
+            parts=Parts(
+                house.catalog.objects,
+                house.artifacts,
+                house.home / "work" / "uploads",
+                wake=tuner.wake,
+                settings=house.settings.platform,
+                clock=house.clock,
+            ),
         )
         engines = house.settings.engines
         if engines.remote_url:
@@ -83,6 +94,8 @@ class Plant:
         self._begin(Pilot(house, self.new_release).run())
         self._begin(watch_in_child(house, self._documents_changed))
         self._begin(self._keep())
+        self._begin(tuner.run())
+        self._begin(self._evaluate())
         return self
 
     async def __aexit__(
@@ -171,6 +184,12 @@ class Plant:
         log.info("documents changed", **msgspec.structs.asdict(changed))
         self._begin(self._fill(batch=8, rest=1.0))
 
+    async def _evaluate(self) -> None:
+        """Take up the eval runs that the last server left."""
+        platform = self._path.gateway.platform
+        assert platform is not None, "a server has one"
+        await platform.running.resume()
+
     async def _keep(self) -> None:
         """Drop what is too old and finish erasures, now and every day."""
         while True:
@@ -226,7 +245,10 @@ def local_key(house: House) -> str:
     if path.exists():
         return path.read_text().strip()
     secret, _ = house.keys.create(
-        "default", name="local", scopes=DEFAULT_SCOPES | {"versions"}, clearance=Label.RESTRICTED
+        "default",
+        name="local",
+        scopes=DEFAULT_SCOPES | {"versions", "files", "tune", "evals"},
+        clearance=Label.RESTRICTED,
     )
     write_atomic(path, secret.encode(), mode=0o600)
     return secret

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from tokenworks.core.request import Answerer
@@ -17,11 +18,13 @@ from tokenworks.gateway.layers.identify import Identify
 from tokenworks.gateway.layers.mirror import Mirror
 from tokenworks.gateway.layers.record import Record
 from tokenworks.gateway.layers.rescue import Rescue
+from tokenworks.gateway.layers.stand_in import StandIn
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.models import listing
 from tokenworks.gateway.notes import BodyStore, Notes, Writer
 from tokenworks.gateway.openai.face import Face
 from tokenworks.gateway.openai.wire import App
+from tokenworks.gateway.platform.routes import Parts, Platform, platform
 from tokenworks.gateway.releases import Releases
 from tokenworks.gateway.search import Search, searching
 from tokenworks.gateway.stack import fold, layers, stack
@@ -51,6 +54,7 @@ class Gateway:
     handle: Handle  # the stack itself
     answer: Answerer  # the stack for callers in process
     admit: Admit  # set `draining` before stopping
+    platform: Platform | None = None
 
     def drain(self) -> None:
         """Take no more requests; /readyz says so."""
@@ -68,25 +72,27 @@ def build(
     lookup: Rows,
     search: Search | None = None,
     server: ServerSettings | None = None,
+    parts: Parts | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
-    `lookup` finds requests and feedback on the ledger; it is asked in threads.
+    `lookup` finds requests and feedback on the ledger; it is asked in threads. With `parts` there are files,
+    fine-tuning jobs and evals.
     """
     server = server or ServerSettings()
     metrics = Metrics()
     notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=lookup.request)
     record, identify, admit = Record(notes, metrics), Identify(keys), Admit(server.max_in_flight)
     metrics.watch(lambda: admit.in_flight)
-    order = layers(
+    order = partial(
+        layers,
         record=record,
-        identify=identify,
         authorise=Authorise(releases),
         admit=admit,
         mirror=Mirror(notes, admit),
         rescue=Rescue(notes),
     )
-    tokens = stack(order, pool.generate)
+    tokens = stack(order(identify=identify), pool.generate)
     feedback = Feedback(notes, ledger, bodies, lookup)
     models = fold([border, identify], listing(releases))
     routes: dict[tuple[str, str], tuple[str, Handle]] = {
@@ -99,5 +105,8 @@ def build(
         ("GET", "/readyz"): ("health", readiness(pool.status, admit)),
         ("GET", "/metrics"): ("metrics", figures(pool.status, metrics)),
     }
+    added = platform(parts, releases, answerer(stack(order(identify=StandIn(keys)), pool.generate))) if parts else None
+    for place, (endpoint, handle) in (added.routes if added else {}).items():
+        routes[place] = (endpoint, fold([border, identify, admit], handle))
     face = Face(tokens, routes, max_body=int(server.max_body_mb * 1e6))
-    return Gateway(app=face, handle=tokens, answer=answerer(tokens), admit=admit)
+    return Gateway(app=face, handle=tokens, answer=answerer(tokens), admit=admit, platform=added)

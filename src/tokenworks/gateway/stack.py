@@ -9,7 +9,6 @@ from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.authorise import Authorise
 from tokenworks.gateway.layers.classify import classify
-from tokenworks.gateway.layers.identify import Identify
 from tokenworks.gateway.layers.measure import measure
 from tokenworks.gateway.layers.mirror import Mirror
 from tokenworks.gateway.layers.record import Record
@@ -21,7 +20,7 @@ Generate = Callable[[EngineCall], Awaitable[Reply]]
 
 
 def layers(
-    *, record: Record, identify: Identify, authorise: Authorise, admit: Admit, mirror: Mirror, rescue: Rescue
+    *, record: Record, identify: Layer, authorise: Authorise, admit: Admit, mirror: Mirror, rescue: Rescue
 ) -> list[Layer]:
     """Return the layers of a request for tokens, the outermost first."""
     return [

@@ -1,0 +1,118 @@
+"""The platform put together: which path is answered by what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokenworks.core.clock import Clock, SystemClock
+from tokenworks.core.request import Answerer
+from tokenworks.gateway.exchange import Handle
+from tokenworks.gateway.platform.call import endpoint
+from tokenworks.gateway.platform.evals import Evals
+from tokenworks.gateway.platform.files import Files
+from tokenworks.gateway.platform.jobs import Jobs, needs
+from tokenworks.gateway.platform.running import Running, reads
+from tokenworks.gateway.platform.runs import Runs
+from tokenworks.gateway.releases import Releases
+from tokenworks.settings import PlatformSettings
+from tokenworks.store.artifacts import ArtifactStore
+from tokenworks.store.objects import Objects
+
+Routes = dict[tuple[str, str], tuple[str, Handle]]
+
+
+def nobody() -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the platform works with. `wake` tells whoever runs fine-tuning jobs that something changed."""
+
+    objects: Objects
+    artifacts: ArtifactStore
+    scratch: Path
+    wake: Callable[[], None] = nobody
+    settings: PlatformSettings = field(default_factory=PlatformSettings)
+    clock: Clock = field(default_factory=SystemClock)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Files, fine-tuning jobs and evals, ready to answer. `runs` is what evals in the background."""
+
+    routes: Routes
+    running: Running
+
+
+def platform(parts: Parts, releases: Releases, answer: Answerer) -> Platform:
+    """Return the platform; `answer` asks models in the name of the key whose id a request carries."""
+    files = Files(
+        parts.objects,
+        parts.artifacts,
+        scratch=parts.scratch,
+        max_bytes=int(parts.settings.max_file_mb * 1e6),
+        busy=lambda tenant, file: needs(parts.objects, tenant, file) or reads(parts.objects, tenant, file),
+        clock=parts.clock,
+    )
+    jobs = Jobs(parts.objects, files, releases, wake=parts.wake, clock=parts.clock)
+    running = Running(
+        parts.objects,
+        parts.artifacts,
+        releases,
+        answer,
+        clock=parts.clock,
+        concurrency=parts.settings.eval_concurrency,
+    )
+    evals = Evals(parts.objects, releases, clock=parts.clock)
+    runs = Runs(parts.objects, evals, files, releases, running, clock=parts.clock)
+    return Platform({**_files(files), **_jobs(jobs), **_evals(evals), **_runs(runs)}, running)
+
+
+def _files(files: Files) -> Routes:
+    at = "/v1/files"
+    return {
+        ("POST", at): ("files", files.upload),
+        ("GET", at): ("files", endpoint("files", files.list)),
+        ("GET", f"{at}/*"): ("files", endpoint("files", files.get)),
+        ("DELETE", f"{at}/*"): ("files", endpoint("files", files.delete)),
+        ("GET", f"{at}/*/content"): ("files", files.content),
+    }
+
+
+def _jobs(jobs: Jobs) -> Routes:
+    at = "/v1/fine_tuning/jobs"
+    return {
+        ("POST", at): ("fine_tuning", jobs.create),
+        ("GET", at): ("fine_tuning", endpoint("tune", jobs.list)),
+        ("GET", f"{at}/*"): ("fine_tuning", endpoint("tune", jobs.get)),
+        ("POST", f"{at}/*/cancel"): ("fine_tuning", endpoint("tune", jobs.cancel)),
+        ("GET", f"{at}/*/events"): ("fine_tuning", endpoint("tune", jobs.events)),
+        ("GET", f"{at}/*/checkpoints"): ("fine_tuning", endpoint("tune", jobs.checkpoints)),
+    }
+
+
+def _evals(evals: Evals) -> Routes:
+    at = "/v1/evals"
+    return {
+        ("POST", at): ("evals", evals.create),
+        ("GET", at): ("evals", endpoint("evals", evals.list)),
+        ("GET", f"{at}/*"): ("evals", endpoint("evals", evals.get)),
+        ("POST", f"{at}/*"): ("evals", endpoint("evals", evals.update)),
+        ("DELETE", f"{at}/*"): ("evals", endpoint("evals", evals.delete)),
+    }
+
+
+def _runs(runs: Runs) -> Routes:
+    at = "/v1/evals/*/runs"
+    return {
+        ("POST", at): ("evals", runs.create),
+        ("GET", at): ("evals", endpoint("evals", runs.list)),
+        ("GET", f"{at}/*"): ("evals", endpoint("evals", runs.get)),
+        ("POST", f"{at}/*"): ("evals", endpoint("evals", runs.cancel)),
+        ("DELETE", f"{at}/*"): ("evals", endpoint("evals", runs.delete)),
+        ("GET", f"{at}/*/output_items"): ("evals", endpoint("evals", runs.items)),
+        ("GET", f"{at}/*/output_items/*"): ("evals", endpoint("evals", runs.item)),
+    }

@@ -1,0 +1,111 @@
+"""A real server in a process of its own, with tiny models as bases, and the official client on it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import openai
+
+from factory.banking import questions
+from tokenworks.core.model import ModelVersion
+from tokenworks.factory import Factory
+from tokenworks.factory.base import release_folder
+from tokenworks.settings import load_settings
+
+SERVER = """
+import asyncio, signal, sys
+from tokenworks.factory import Factory
+from tokenworks.factory.plant import Plant
+
+async def main():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    with Factory(home=sys.argv[1]) as factory:
+        async with Plant(factory) as plant:
+            print(plant.url, flush=True)
+            await stop.wait()
+
+asyncio.run(main())
+"""
+TOML = """
+[server]
+port = 0
+[line]
+threads = 1
+[engines]
+precision = "f32"
+[platform]
+job_budget = "2s"
+job_niceness = 0
+"""
+
+
+class Server:
+    """A home with a server that can be killed and begun again."""
+
+    def __init__(self, folder: Path, bases: list[Path]) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        (folder / "tokenworks.toml").write_text(TOML)
+        settings = load_settings(folder / "tokenworks.toml", environ={}, home=self.home)
+        with Factory(settings) as factory:
+            for base in bases:
+                release_folder(factory, base)
+        self.begin()
+
+    def begin(self) -> None:
+        words = [sys.executable, "-c", SERVER, str(self.home)]
+        self.process = subprocess.Popen(words, cwd=self.folder, stdout=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().strip()
+        self.key = (self.home / "api-key").read_text().strip()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+        self.process.stdout.close()
+
+    def client(self, key: str = "") -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=3, timeout=120)
+
+    def new_key(self, tenant: str, **options) -> str:
+        with Factory(home=self.home, role="tests") as factory:
+            return factory.keys.create(tenant, **options)[0]
+
+    def version(self, alias: str) -> ModelVersion | None:
+        with Factory(home=self.home, role="tests") as factory:
+            current = factory.catalog.releases.current(alias)
+            return current and factory.catalog.models.get(current.model, current.version)
+
+
+def lines(rows) -> bytes:
+    return msgspec.json.Encoder().encode_lines(rows)
+
+
+def bank_rows(count: int = 300, seed: int = 0) -> list[dict]:
+    """Return rows as OpenAI's fine-tuning format has them."""
+    return [
+        {"messages": [{"role": "user", "content": one["text"]}, {"role": "assistant", "content": one["label"]}]}
+        for one in questions(count, seed=seed)
+    ]
+
+
+def until(condition, timeout_s: float = 240.0):
+    """Return what `condition` gives once it gives something."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.2)
+    return found
+
+
+def ended(client: openai.OpenAI, job: str):
+    """Wait for the end of a job."""
+    over = ("succeeded", "failed", "cancelled")
+    return until(lambda: (found := client.fine_tuning.jobs.retrieve(job)).status in over and found)
