@@ -126,6 +126,6 @@ def _bad_candidate(running):
     names = sorted({row.label for row in rows})
     turned = [msgspec.structs.replace(row, label=names[(names.index(row.label) + 1) % len(names)]) for row in rows]
     (folder / "route.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(turned))
-    (folder / "route.toml").write_text(ROUTE + '[turn]\nwhen = "never"\n')
+    (folder / "route.toml").write_text(ROUTE + '[turn]\nwhen = "never"\nautonomy = "propose"\n')
     (made,) = shown(running.home, "train", str(folder / "route.toml"))
     return f"route@{made['version']['version']}"
