@@ -1,6 +1,6 @@
 """The intent stream: a model tuned on 5 examples a class lives on what its users say, and turns five times by itself.
 
-    python benchmarks/flywheel.py [--turns 5] [--users 200] [--budget 75s] [--data FOLDER]
+    python benchmarks/flywheel.py [--turns 5] [--users 200] [--method head] [--budget 75s] [--data FOLDER]
 
 banking77 (official split). Requests go over HTTP through a real `tokenworks serve`; of all requests 20 % are corrected
 with the true label and 5 % with a wrong one. After each part of the stream the task turns: select, train, gate,
@@ -44,6 +44,7 @@ label = "internal"
 examples = "{name}.jsonl"
 [model]
 base = "minilm"
+method = "{method}"
 budget = "{budget}"
 [check]
 gold = "gold.jsonl"
@@ -72,11 +73,11 @@ def divide(rows: list[Row], rng: random.Random) -> tuple[list[Row], list[Row], l
     return first, rest[:GOLD], rest[GOLD:]
 
 
-def write_task(folder: Path, name: str, rows: Sequence[Row], budget: str) -> Path:
+def write_task(folder: Path, name: str, rows: Sequence[Row], options: argparse.Namespace) -> Path:
     """Write examples and task file; return the task file."""
     (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = folder / f"{name}.toml"
-    path.write_text(TASK.format(name=name, budget=budget, margin=MARGIN))
+    path.write_text(TASK.format(name=name, method=options.method, budget=options.budget, margin=MARGIN))
     return path
 
 
@@ -172,7 +173,7 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     (folder / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gold))
     command = Command(folder / "home")
     started = time.monotonic()
-    command.json("train", str(write_task(folder, "intents", first, options.budget)))
+    command.json("train", str(write_task(folder, "intents", first, options)))
     train_first_s = time.monotonic() - started
     parts = [stream[at :: options.turns] for at in range(options.turns)]
     curve: list[dict[str, Any]] = []
@@ -202,7 +203,7 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 f"{state['new']} selected, {curve[-1]['quarantined']} in quarantine, {turn_s:.0f} s",
                 flush=True,
             )
-    full = write_task(folder, "full", [*first, *stream], options.budget)
+    full = write_task(folder, "full", [*first, *stream], options)
     command.json("train", str(full))
     with command.serving() as api:
         every = await accuracy(api, "full", test)
@@ -280,6 +281,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--users", type=int, default=200)
     parser.add_argument("--budget", default="75s")
+    parser.add_argument("--method", default="head", choices=["head", "auto", "full"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", default=os.environ.get("TOKENWORKS_DATA", f"{tempfile.gettempdir()}/tokenworks-data"))
     options = parser.parse_args()
@@ -288,7 +290,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as place:
         found = asyncio.run(run(options, Path(place)))
-    report = {"machine": machine(), "seed": options.seed, "summary": summary(found), **found}
+    report = {"machine": machine(), "seed": options.seed, "method": options.method, "summary": summary(found), **found}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "flywheel.json").write_text(json.dumps(report, indent=1) + "\n")
     (RESULTS / "flywheel.md").write_text(table(report))
