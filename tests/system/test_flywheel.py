@@ -35,33 +35,34 @@ class Users:
     """Users who ask `route`, and say what would have been right."""
 
     def __init__(self, running, rows):
-        self.api = openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key=running.key, max_retries=0, timeout=60)
+        self.where = {"base_url": f"{running.url}/v1", "api_key": running.key}
         self.rows, self.asked, self.failed = rows, 0, []
 
-    async def ask(self, number):
+    async def ask(self, api, number):
         row = self.rows[number % len(self.rows)]
         asked = f"ticket-{number:06d}"
         self.asked += 1
         try:
-            answer = await self.api.post(
+            answer = await api.post(
                 "/classify", body={"model": "route", "input": row.text}, cast_to=object,
                 options={"headers": {"x-request-id": asked}},
             )  # fmt: skip
             if not answer["data"][0]["label"]:
                 self.failed.append(f"{number}: {answer}")
             body = {"request_id": asked, "correction": row.label}
-            await self.api.post("/feedback", body=body, cast_to=object)
+            await api.post("/feedback", body=body, cast_to=object)
         except openai.APIError as error:
             self.failed.append(f"{number}: {error}")
 
     async def go_on(self, first, until, seconds):
         """Ask, four at a time, until `until()` is true; return the next number."""
         end, number = time.monotonic() + seconds, first
-        while time.monotonic() < end:
-            await asyncio.gather(*(self.ask(number + each) for each in range(4)))
-            number += 4
-            if number % 40 == 0 and await asyncio.to_thread(until):
-                return number
+        async with openai.AsyncOpenAI(**self.where, max_retries=0, timeout=60) as api:
+            while time.monotonic() < end:
+                await asyncio.gather(*(self.ask(api, number + each) for each in range(4)))
+                number += 4
+                if number % 40 == 0 and await asyncio.to_thread(until):
+                    return number
         raise AssertionError(f"it never happened; {self.asked} asked, {self.failed[:3]}")
 
 
@@ -101,7 +102,6 @@ def test_traffic_and_feedback_become_a_better_model_and_harm_is_rolled_back_with
         steps = shown(turning.home, "release", "history", "route")
         return [step for step in steps if step["action"] == "end" and "roll-back" in step["reason"]]
 
-    users.api = openai.AsyncOpenAI(base_url=f"{turning.url}/v1", api_key=turning.key, max_retries=0, timeout=60)
     asyncio.run(users.go_on(number, ended, 180))
     assert users.failed == []
     (route,) = [one for one in shown(turning.home, "release", "show") if one["alias"] == "route"]
