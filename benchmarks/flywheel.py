@@ -151,6 +151,17 @@ async def live(api: httpx.AsyncClient, part: Sequence[Row], users: int, labels: 
     return failed
 
 
+async def until_it_answers(api: httpx.AsyncClient, version: str) -> None:
+    """Wait for the engine of a version that was promoted: the one before answers until then."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        answer = await api.post("/classify", json={"model": "intents", "input": "hello"})
+        if answer.headers.get("x-tokenworks-version") == version:
+            return
+        await asyncio.sleep(0.2)
+    raise SystemExit(f"{version} was promoted and never answered")
+
+
 async def accuracy(api: httpx.AsyncClient, model: str, rows: Sequence[Row]) -> float:
     """Return the share of `rows` that whatever answers as `model` gets right."""
 
@@ -186,7 +197,8 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             live_s, began = time.monotonic() - began, time.monotonic()
             state = await asyncio.to_thread(command.json, "turn", "run", "intents")
             turn_s = time.monotonic() - began
-            await asyncio.sleep(2)
+            if state["outcome"] == "promoted":
+                await until_it_answers(api, state["candidate"])
             found = await accuracy(api, "intents", test)
             curve.append(
                 {

@@ -10,40 +10,16 @@ import time
 
 import pytest
 
-from factory.banking import TASK, questions, write_rows
+from factory.banking import TASK, live, questions, write_rows
 from system.processes import tokenworks
-from tokenworks.core.ids import new_id
 from tokenworks.core.task import read_task
 from tokenworks.factory import Factory
 from tokenworks.flywheel.turn.state import Turns
-from tokenworks.ledger.entries import FeedbackEntry, RequestEntry, TurnEntry, TurnStepEntry
+from tokenworks.ledger.entries import TurnEntry, TurnStepEntry
 from tokenworks.ledger.reader import read
 
 KILLS = int(os.environ.get("KILLS", "4"))
 pytestmark = [pytest.mark.xdist_group("kill"), pytest.mark.timeout(900)]
-
-
-def live(factory, rows):
-    """Write `rows` down as requests that were corrected, as the gateway does."""
-    for number, row in enumerate(rows):
-        request, feedback = new_id("req"), new_id("fb")
-        factory.bodies.put(
-            request,
-            b'{"model":"bank","input":"%s"}' % row["text"].encode(),
-            b'{"data":[{"index":0,"label":"cards","probs":[0.5,0.3,0.2]}]}',
-        )
-        factory.bodies.put_correction(feedback, row["label"])
-        who = {"tenant": "default", "key_id": "key-1", "user": f"{number:016d}"}
-        at = time.time()
-        factory.ledger.append(
-            RequestEntry(
-                at=at, request_id=request, endpoint="classify", outcome="ok", status=200, model="bank",
-                version="bank@1", label="internal", latency_s=0.01, **who,
-            )
-        )  # fmt: skip
-        factory.ledger.append(
-            FeedbackEntry(at=at, feedback_id=feedback, request_id=request, has_correction=True, **who)
-        )
 
 
 def home_with_feedback(folder, base):

@@ -1,8 +1,12 @@
 """Three kinds of question to a bank, in a language that an encoder of two layers can learn."""
 
 import random
+import time
 
 import msgspec
+
+from tokenworks.core.ids import new_id
+from tokenworks.ledger.entries import FeedbackEntry, RequestEntry
 
 # Each kind of question is made of its own letters, mostly, in words that never come back: what a bag of words cannot
 # learn, and an encoder that reads letters can.
@@ -43,3 +47,27 @@ def questions(count, *, seed=0):
 
 def write_rows(path, rows):
     path.write_bytes(msgspec.json.Encoder().encode_lines(rows))
+
+
+def live(factory, rows, *, corrected=True):
+    """Write `rows` down as requests to `bank`, each of a user of its own and corrected, as the gateway does."""
+    for number, row in enumerate(rows):
+        request, feedback = new_id("req"), new_id("fb")
+        factory.bodies.put(
+            request,
+            b'{"model":"bank","input":"%s"}' % row["text"].encode(),
+            b'{"data":[{"index":0,"label":"cards","probs":[0.5,0.3,0.2]}]}',
+        )
+        who = {"tenant": "default", "key_id": "key-1", "user": f"{number:016d}"}
+        at = time.time()
+        factory.ledger.append(
+            RequestEntry(
+                at=at, request_id=request, endpoint="classify", outcome="ok", status=200, model="bank",
+                version="bank@1", label="internal", latency_s=0.01, **who,
+            )
+        )  # fmt: skip
+        if corrected:
+            factory.bodies.put_correction(feedback, row["label"])
+            factory.ledger.append(
+                FeedbackEntry(at=at, feedback_id=feedback, request_id=request, has_correction=True, **who)
+            )

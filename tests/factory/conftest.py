@@ -24,6 +24,8 @@ def bank(tmp_path, tiny_bert):
 
 @pytest.fixture
 def factory(tmp_path):
-    settings = msgspec.convert({"home": str(tmp_path / "home"), "server": {"port": 0}, "flywheel": {"look_s": 0}}, Settings)
+    settings = msgspec.convert(
+        {"home": str(tmp_path / "home"), "server": {"port": 0}, "flywheel": {"look_s": 0}}, Settings
+    )
     with Factory(settings) as made:
         yield made

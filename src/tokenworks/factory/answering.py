@@ -14,6 +14,7 @@ from tokenworks.core.label import Label
 from tokenworks.core.request import Answer, Request
 from tokenworks.factory.house import House
 from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
+from tokenworks.factory.remote import REF, WithRemote, remote_options
 from tokenworks.gateway.releases import Served
 
 T = TypeVar("T")
@@ -54,12 +55,16 @@ class Answering:
         return await self._path.gateway.answer(request)
 
     async def _build(self) -> tuple[RequestPath, str]:
+        engines = self._house.settings.engines
+        own = _Candidates(self._house, self._candidates)
         path = request_path(
             self._house,
             open_model=self._open,
-            releases=_Candidates(self._house, self._candidates),
+            releases=WithRemote(own, engines) if engines.remote_url else own,
             keep_bodies=False,  # evaluation sets are artifacts already
         )
+        if engines.remote_url:  # a teacher may be elsewhere, for labels that may leave
+            await path.pool.add_remote(REF, remote_options(engines), model=engines.remote_model)
         return path, path.keys.internal(house_principal("evaluation"))
 
     def _open(self, ref: str) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from tokenworks.core.errors import NotFoundError
 from tokenworks.core.task import Task
 from tokenworks.flywheel.teach import Teaching, teach
 from tokenworks.flywheel.turn.state import TurnState
@@ -14,6 +15,7 @@ from tokenworks.flywheel.turn.works import Works
 from tokenworks.line.recipes import Additions
 from tokenworks.store.artifacts import ArtifactStore
 
+REMOTE = "remote"
 SAMPLES = 5  # of a teacher that writes: the majority counts (self-consistency, Wang 2022)
 
 
@@ -48,8 +50,19 @@ def lessons(works: Works, state: TurnState, task: Task) -> Lessons:
         seed=task.model.seed,
     )
     asked = works.runner.artifacts.get_bytes(questions)
-    taught = teach(asked, works.answer, task.turn.teacher, by=by, journal=journal_of(works, state))
+    taught = teach(asked, works.answer, _teacher(works, task), by=by, journal=journal_of(works, state))
     return Lessons(_dated(taught.rows, state.until), taught.engine_s, taught.answered, taught.story())
+
+
+def _teacher(works: Works, task: Task) -> str:
+    """Return the exact version that the teacher's name stands for now; the server elsewhere has one of its own."""
+    name = task.turn.teacher
+    if "@" in name or name == REMOTE:
+        return f"{REMOTE}@0" if name == REMOTE else name
+    release = works.catalog.releases.current(name)
+    if release is None or not release.version:
+        raise NotFoundError(f"task {task.name}: turn.teacher {name!r} is not released; release it, or name a version")
+    return f"{release.model}@{release.version}"
 
 
 def journal_of(works: Works, state: TurnState) -> Path:
