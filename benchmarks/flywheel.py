@@ -94,6 +94,10 @@ class Command:
             raise SystemExit(f"tokenworks {' '.join(words)} failed: {done.stderr[-2000:]}")
         return json.loads(done.stdout)
 
+    def text(self, *words: str) -> str:
+        """Run to the end; return what it printed for people."""
+        return subprocess.run([*self._words, *words], capture_output=True, text=True, check=True).stdout
+
     @contextmanager
     def serving(self) -> Iterator[httpx.AsyncClient]:
         """Serve while inside; give a client with the home's key."""
@@ -215,6 +219,8 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 f"{state['new']} selected, {curve[-1]['quarantined']} in quarantine, {turn_s:.0f} s",
                 flush=True,
             )
+    story = command.text("turn", "show")
+    print(story, flush=True)
     full = write_task(folder, "full", [*first, *stream], options)
     command.json("train", str(full))
     with command.serving() as api:
@@ -222,6 +228,7 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     print(f"every true label of the same stream ({len(first) + len(stream)}): {every:.4f}", flush=True)
     return {
         "curve": curve,
+        "story": story.splitlines(),
         "full": every,
         "first_train_s": train_first_s,
         "sizes": [len(first), len(gold), len(stream)],
