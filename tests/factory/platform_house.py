@@ -7,11 +7,16 @@ from pathlib import Path
 
 import msgspec
 import openai
+import psutil
 
 from factory.banking import questions
+from tokenworks.core.ids import sha256_hex
 from tokenworks.core.model import ModelVersion
 from tokenworks.factory import Factory
 from tokenworks.factory.base import release_folder
+from tokenworks.governance.keys import SHOWN
+from tokenworks.ledger.entries import RequestEntry
+from tokenworks.ledger.reader import read
 from tokenworks.settings import load_settings
 
 SERVER = """
@@ -37,6 +42,7 @@ threads = 1
 [engines]
 precision = "f32"
 [platform]
+max_file_mb = 4
 job_budget = "2s"
 job_niceness = 0
 """
@@ -78,10 +84,43 @@ class Server:
         with Factory(home=self.home, role="tests") as factory:
             return factory.keys.create(tenant, **options)[0]
 
+    def revoke(self, key: str) -> None:
+        with Factory(home=self.home, role="tests") as factory:
+            factory.keys.revoke(key[:SHOWN])
+
+    def has(self, data: bytes) -> bool:
+        with Factory(home=self.home, role="tests") as factory:
+            return factory.artifacts.has(sha256_hex(data))
+
+    def versions(self, model: str) -> list[ModelVersion]:
+        with Factory(home=self.home, role="tests") as factory:
+            return factory.catalog.models.of(model)
+
+    def kill_trainer(self, job: str) -> None:
+        """Kill the process that works on `job`, once there is one."""
+        children = psutil.Process(self.process.pid).children
+        [found] = until(lambda: [one for one in children() if job in _words(one)])
+        found.kill()
+
+    def requests(self) -> list[RequestEntry]:
+        return [entry for _, entry in read(self.home / "ledger") if isinstance(entry, RequestEntry)]
+
     def version(self, alias: str) -> ModelVersion | None:
         with Factory(home=self.home, role="tests") as factory:
             current = factory.catalog.releases.current(alias)
             return current and factory.catalog.models.get(current.model, current.version)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has ended meanwhile
+        return []
+
+
+def name_of(server: Server, part: str) -> str:
+    """Return the name of the base that has `part` in it."""
+    return next(one.id for one in server.client().models.list() if part in one.id and not one.id.startswith("ft-"))
 
 
 def lines(rows) -> bytes:

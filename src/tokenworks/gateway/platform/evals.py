@@ -6,7 +6,10 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 import msgspec
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
 from msgspec import Meta
+from referencing import Registry
 
 from tokenworks.core.clock import Clock
 from tokenworks.core.errors import MissingExtraError
@@ -16,9 +19,10 @@ from tokenworks.gateway.exchange import Exchange, Reply
 from tokenworks.gateway.layers.authorise import find_model
 from tokenworks.gateway.platform.asked import Metadata
 from tokenworks.gateway.platform.call import Call, call_of, reply
-from tokenworks.gateway.platform.criteria import LabelModel, ScoreModel, read_criteria
+from tokenworks.gateway.platform.criteria import LabelModel, ScoreModel, TextSimilarity, read_criteria
 from tokenworks.gateway.platform.pages import page
 from tokenworks.gateway.platform.shelf import change
+from tokenworks.gateway.platform.similarity import measure_named
 from tokenworks.gateway.releases import Releases
 from tokenworks.governance.keys import Principal
 from tokenworks.store.nouns import Object
@@ -96,6 +100,8 @@ class Evals:
         for criterion in read_criteria(body.testing_criteria):
             if isinstance(criterion, LabelModel | ScoreModel):
                 await find_model(self._releases, call.who, criterion.model)
+            elif isinstance(criterion, TextSimilarity):
+                await asyncio.to_thread(_require_measure, criterion.evaluation_metric)
         kept = Eval(
             name=body.name or "Evaluation",
             item_schema=source.item_schema,
@@ -165,14 +171,18 @@ def forget_run(objects: Objects, run: str) -> None:
         objects.delete(ITEM, item.id)
 
 
+def _require_measure(name: str) -> None:
+    """Raise 400 where the measure's library is not installed."""
+    measure = measure_named(name)
+    assert measure is not None, "checked with the other criteria"
+    try:
+        measure("", "")
+    except MissingExtraError as error:
+        raise bad_request(str(error), param="testing_criteria", code="unsupported_grader") from None
+
+
 def validator(schema: dict[str, Any]) -> Any:
     """Return a validator of rows; it fetches nothing. Raises 400 for what is no JSON Schema."""
-    try:
-        from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # only evals need it
-        from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
-        from referencing import Registry
-    except ImportError:
-        raise MissingExtraError("an eval", "evals") from None
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:

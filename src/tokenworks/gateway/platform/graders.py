@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -45,7 +46,8 @@ async def grade(criterion: AnyCriterion, values: Mapping[str, Any], ask: Ask) ->
     if isinstance(criterion, TextSimilarity):
         measure = measure_named(criterion.evaluation_metric)
         assert measure is not None, "checked when the eval was made"
-        score = measure(render(criterion.input, values), render(criterion.reference, values))
+        texts = render(criterion.input, values), render(criterion.reference, values)
+        score = await asyncio.to_thread(measure, *texts)  # its library may take seconds to import
         passed = score >= criterion.pass_threshold
         return Graded(name=criterion.name, type="text_similarity", score=score, passed=passed)
     if isinstance(criterion, LabelModel):

@@ -150,10 +150,13 @@ class Running:
             await asyncio.to_thread(add_once, self._objects, kept)
 
         while batch := await asyncio.to_thread(lambda: list(islice(rows, BATCH))):
-            async with asyncio.TaskGroup() as group:
-                for number, row in batch:
-                    if work.name(number) not in done:
-                        group.create_task(one(number, row))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for number, row in batch:
+                        if work.name(number) not in done:
+                            group.create_task(one(number, row))
+            except ExceptionGroup as failed:
+                raise failed.exceptions[0] from None
             if (now := await asyncio.to_thread(self._objects.get, RUN, id)) is None or now.body["status"] not in LIVE:
                 return None
         return None
