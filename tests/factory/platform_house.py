@@ -1,5 +1,6 @@
 """A real server in a process of its own, with tiny models as bases, and the official client on it."""
 
+import os
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import psutil
 
 from factory.banking import questions
 from tokenworks.core.ids import sha256_hex
-from tokenworks.core.model import ModelVersion
+from tokenworks.core.model import ModelVersion, Release
 from tokenworks.factory import Factory
 from tokenworks.factory.base import release_folder
 from tokenworks.governance.keys import SHOWN
@@ -21,8 +22,11 @@ from tokenworks.settings import load_settings
 
 SERVER = """
 import asyncio, signal, sys
+from tokenworks.core.process import die_with
 from tokenworks.factory import Factory
 from tokenworks.factory.plant import Plant
+
+die_with(int(sys.argv[2]))
 
 async def main():
     stop = asyncio.Event()
@@ -62,7 +66,7 @@ class Server:
         self.begin()
 
     def begin(self) -> None:
-        words = [sys.executable, "-c", SERVER, str(self.home)]
+        words = [sys.executable, "-c", SERVER, str(self.home), str(os.getpid())]
         self.process = subprocess.Popen(words, cwd=self.folder, stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().strip()
         self.key = (self.home / "api-key").read_text().strip()
@@ -98,9 +102,16 @@ class Server:
 
     def kill_trainer(self, job: str) -> None:
         """Kill the process that works on `job`, once there is one."""
-        children = psutil.Process(self.process.pid).children
-        [found] = until(lambda: [one for one in children() if job in _words(one)])
+        [found] = until(lambda: self.works_on(job))
         found.kill()
+
+    def works_on(self, job: str) -> list[psutil.Process]:
+        """Return the processes that work on `job`."""
+        return [one for one in psutil.Process(self.process.pid).children() if job in _words(one)]
+
+    def releases(self) -> list[Release]:
+        with Factory(home=self.home, role="tests") as factory:
+            return factory.catalog.releases.all_current()
 
     def requests(self) -> list[RequestEntry]:
         return [entry for _, entry in read(self.home / "ledger") if isinstance(entry, RequestEntry)]

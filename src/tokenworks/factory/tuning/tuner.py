@@ -119,8 +119,9 @@ class Tuner:
 
     def _sweep(self, over: set[str]) -> None:
         """Delete the working copies of data whose jobs are over."""
-        for id in over:
-            shutil.rmtree(self._house.home / "work" / "tuning" / id, ignore_errors=True)
+        for folder in (self._house.home / "work" / "tuning").glob("ftjob-*"):
+            if folder.name in over:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kill(running: _Running) -> None:
