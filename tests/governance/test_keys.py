@@ -150,3 +150,8 @@ async def test_an_exact_version_needs_a_scope_that_is_not_given_by_default(keys:
     secret, _ = keys.create("support")
     assert (await keys.verify(secret)).scopes == DEFAULT_SCOPES
     assert "versions" not in DEFAULT_SCOPES
+
+
+def test_no_key_can_be_made_for_the_house_itself(keys):
+    with pytest.raises(ConfigError, match="is the factory itself"):
+        keys.create("house")

@@ -74,4 +74,5 @@ def log_to_stderr() -> None:
     """Keep standard output for results: what the parts log goes to standard error."""
     import structlog  # not at the top: `--help` has no use for it
 
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    # Looked up at each line: what standard error is may change under a test or a supervisor, and be closed.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))

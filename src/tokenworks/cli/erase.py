@@ -26,15 +26,12 @@ def erase(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would come to; change nothing.")] = False,
 ) -> None:
     """Make texts unreadable and gone from disk; name the models that learned them, and have their tasks turn."""
-    from tokenworks.factory.erasing import erase as really
-    from tokenworks.factory.erasing import look
-    from tokenworks.factory.making import user as myself
     from tokenworks.factory.reach import target_of
 
     ours: Context = context.obj
     target = target_of(user=user, tenant=tenant, request=request, document=document)
     with ours.factory() as factory:
-        done = look(factory, target) if dry_run else really(factory, target, by=myself())
+        done = factory.erase(target, dry_run=dry_run)
     ours.show(done, "\n".join(erased_lines(done)))
 
 

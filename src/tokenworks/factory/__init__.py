@@ -9,7 +9,9 @@ import msgspec
 
 from tokenworks.core.label import Label
 from tokenworks.core.task import Task, TaskData, TaskHead
-from tokenworks.factory.erasing import unlearned
+from tokenworks.factory.erasing import Erased, erase, look, unlearned
+from tokenworks.factory.making import user
+from tokenworks.factory.reach import Target
 from tokenworks.factory.releasing import Releasing
 from tokenworks.factory.report import Report, report
 from tokenworks.factory.turning import Turning
@@ -71,6 +73,10 @@ class Factory(Turning, Releasing):
     def report(self) -> Report:
         """Return the state of this factory on one screen."""
         return report(self.home, self.catalog, self.artifacts, unlearned=unlearned(self))
+
+    def erase(self, target: Target, *, dry_run: bool = False) -> Erased:
+        """Erase what `target` names and mark the tasks whose models learned it; with `dry_run` only say what it is."""
+        return look(self, target) if dry_run else erase(self, target, by=user())
 
     def lineage(self, ref: str) -> tuple[Node, str]:
         """Return the tree from version `ref` back to its documents, and the same as text."""

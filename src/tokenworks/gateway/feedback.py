@@ -39,10 +39,6 @@ class Texts(Protocol):
 class Given(Protocol):
     """Feedback that the log has; asked in threads."""
 
-    def feedback(self, feedback_id: str) -> FeedbackEntry | None:
-        """Return the feedback of that id."""
-        ...
-
     def about(self, request_id: str) -> list[FeedbackEntry]:
         """Return all feedback on a request, the oldest first."""
         ...
@@ -120,12 +116,14 @@ class Feedback:
 
     async def _take(self, exchange: Exchange, opinion: Opinion, once: str) -> tuple[int, dict[str, Any]]:
         who = exchange.who
-        before = await self._before(opinions.feedback_id(opinion, key_id=who.key_id, once=once))
+        name = opinions.feedback_id(opinion, key_id=who.key_id, once=once)
+        given = await asyncio.to_thread(self._given.about, opinion.request_id)
+        before = self._taken.get(name) or next((entry for entry in given if entry.feedback_id == name), None)
         if before is not None:
             if not opinions.same(before, opinion):
                 raise _contradiction()
             return 200, opinions.shown(before)
-        opinions.require_room(await asyncio.to_thread(self._given.about, opinion.request_id), who.key_id)
+        opinions.require_room(given, who.key_id)
         entry = opinions.entry_of(opinion, key_id=who.key_id, tenant=who.tenant, once=once)
         try:
             await self._write(opinion, entry)
@@ -135,9 +133,6 @@ class Feedback:
         if len(self._taken) > REMEMBERED:
             self._taken.popitem(last=False)
         return 201, opinions.shown(entry)
-
-    async def _before(self, feedback_id: str) -> FeedbackEntry | None:
-        return self._taken.get(feedback_id) or await asyncio.to_thread(self._given.feedback, feedback_id)
 
     async def _write(self, opinion: Opinion, entry: FeedbackEntry) -> None:
         """Texts first: an entry never points to a text that is not there."""

@@ -34,6 +34,7 @@ SCOPES = {
     "learn": "let the factory learn from what is asked and answered",
 }
 DEFAULT_SCOPES = frozenset({"infer", "search", "feedback", "learn"})
+HOUSE = "house"  # the tenant of the factory's own parts: no key that leaves the process may have it
 FRESH_S = 1.0
 REMEMBERED = 4096
 
@@ -92,6 +93,8 @@ class Keys:
         expires_at: float | None = None,
     ) -> tuple[str, Key]:
         """Return a new secret, to be shown once, and what is kept of it."""
+        if tenant == HOUSE:
+            raise ConfigError(f"tenant {HOUSE!r} is the factory itself, which sees every tenant's models; name another")
         unknown = sorted(set(scopes) - set(SCOPES))
         if unknown:
             raise ConfigError(f"scope {unknown[0]!r} does not exist; the scopes are {', '.join(SCOPES)}")

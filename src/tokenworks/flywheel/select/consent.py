@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tokenworks.core.label import Label
 from tokenworks.core.task import Task
+from tokenworks.governance.keys import HOUSE
 from tokenworks.ledger.entries import ErasureEntry, RequestEntry
 
 _DAY_S = 86_400.0
@@ -26,7 +27,12 @@ class Rules:
                 self._users[user] = max(entry.at, self._users.get(user, entry.at))
 
     def is_about(self, entry: RequestEntry) -> bool:
-        """Return whether the request was for this task. Searches are for every task that makes the search better."""
+        """Return whether the request was for this task. Searches are for every task that makes the search better.
+
+        Our own judging and teaching is no traffic.
+        """
+        if entry.tenant == HOUSE:
+            return False
         if self.task.kind == "embed":
             return entry.endpoint == SEARCH
         return entry.model.partition("@")[0] == self.task.name

@@ -11,6 +11,7 @@ from tokenworks.core.errors import ErasedError, TokenworksError
 from tokenworks.core.task import Task
 from tokenworks.flywheel.candidates import Strategy, available, inputs_of
 from tokenworks.flywheel.turn.distilling import Lessons, lessons
+from tokenworks.flywheel.turn.ending import DUE
 from tokenworks.flywheel.turn.planning import what_can_be_decided
 from tokenworks.flywheel.turn.selecting import additions
 from tokenworks.flywheel.turn.state import Tried, TurnState
@@ -28,8 +29,14 @@ def train_step(works: Works, state: TurnState) -> Done:
     choice = available(task, _counts(works, state, material), incumbent=incumbent is not None)
     for line in (*plan, *(f"no {name}: {why}" for name, why in choice.left_out.items())):
         works.say(task.name, line)
-    tried = tuple(_try(works, state, task, material, one) for one in choice.strategies)
-    left_out = tuple(Tried(strategy=name, failed=why) for name, why in choice.left_out.items())
+    tainted = _has_to_unlearn(works, task)
+    fresh = [one for one in choice.strategies if not (tainted and one.from_incumbent)]
+    tried = tuple(_try(works, state, task, material, one) for one in fresh)
+    reasons: dict[str, str] = {
+        **choice.left_out,
+        **{one.name: tainted for one in choice.strategies if one not in fresh},
+    }
+    left_out = tuple(Tried(strategy=name, failed=why) for name, why in reasons.items())
     made = [one for one in tried if not one.failed]
     changes: dict[str, Any] = {
         "tried": (*tried, *left_out),
@@ -76,6 +83,14 @@ def _way(works: Works, state: TurnState, task: Task, material: Material, strateg
     parts = {**state.selection.get("parts", {}), **material.train}
     base = _unsigned(works, state) if strategy.from_incumbent else material.train["base"]
     return Way(strategy.name, strategy.trainer, strategy.params(task, schema), inputs_of(strategy, parts, base))
+
+
+def _has_to_unlearn(works: Works, task: Task) -> str:
+    """Return why no candidate may begin at the weights that answer now; empty where it may."""
+    due = works.catalog.objects.get(DUE, task.name)
+    if due is None or not due.body.get("versions"):
+        return ""
+    return f"the weights that answer have learned from erased data ({due.body.get('reason', 'an erasure')})"
 
 
 def _unsigned(works: Works, state: TurnState) -> str:
