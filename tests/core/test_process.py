@@ -1,4 +1,4 @@
-"""A process that is to die with its parent does, however the parent ends."""
+"""A process that is to die with its parent does, however the parent ends; one that is to give way does."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import sys
 import time
 
 import psutil
+import pytest
 
 CHILD = """
 import os, time
@@ -34,3 +35,34 @@ def test_ended_at_once_when_the_parent_is_gone_already():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL
     assert done.stdout == ""
+
+
+SHOW = """
+import os, pathlib
+group = pathlib.Path("/proc/self/autogroup")
+print(os.sched_getscheduler(0) == os.SCHED_IDLE, os.nice(0), group.read_text().split()[-1] if group.exists() else 19)
+"""
+AS_PARENT = f"from tokenworks.core.process import yield_as_parent\nyield_as_parent()\n{SHOW}"
+YIELDS = "from tokenworks.core.process import yield_to_traffic\nyield_to_traffic()\n"
+STARTS = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {AS_PARENT!r}], start_new_session=True)"
+can_idle = pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="this kernel has no SCHED_IDLE")
+
+
+def said(code: str, *, session: bool) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, start_new_session=session
+    )
+    return done.stdout.split()
+
+
+@can_idle
+@pytest.mark.parametrize("session", [True, False])
+@pytest.mark.parametrize("then", [SHOW, STARTS], ids=["itself", "what-it-starts"])
+def test_who_yields_ranks_last_in_its_session_and_its_session_last_of_all(then, session):
+    assert said(YIELDS + then, session=session) == ["True", "19", "19"]
+
+
+@can_idle
+def test_who_was_started_by_a_process_that_does_not_yield_keeps_its_rank():
+    assert said(AS_PARENT, session=True) == said(SHOW, session=True)
+    assert said(AS_PARENT, session=True)[0] == "False"

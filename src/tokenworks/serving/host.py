@@ -25,7 +25,7 @@ import uvicorn
 
 from tokenworks import parts
 from tokenworks.core.errors import EngineError, TokenworksError
-from tokenworks.core.process import die_with
+from tokenworks.core.process import die_with, yield_as_parent
 from tokenworks.serving.app import EngineApp
 from tokenworks.serving.choose import ROOM, choose_engine
 from tokenworks.serving.engine import Engine, Options
@@ -46,6 +46,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 def main(arguments: list[str] | None = None) -> int:
     """Run the process; return its exit code: 0 after SIGTERM, else that of the error."""
     follow_parent()
+    yield_as_parent()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     options = _arguments(arguments)
     try:
