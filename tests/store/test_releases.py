@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -80,6 +82,57 @@ def test_a_clock_set_back_does_not_bring_an_old_release_into_force(catalog: Cata
     current = catalog.releases.current("route")
     assert current is not None
     assert current.version == 2
+
+
+def test_while_one_decides_and_writes_nobody_else_does(catalog: Catalog) -> None:
+    _register(catalog)
+    seen: list[list[Release]] = []
+
+    def other() -> None:
+        with catalog.releases.alone() as releases:
+            seen.append(releases.history("route"))
+            releases.apply(_release("rel-2", 2))
+
+    with catalog.releases.alone() as releases:
+        waiting = threading.Thread(target=other)
+        waiting.start()
+        waiting.join(0.2)
+        assert seen == []
+        releases.apply(_release("rel-1", 1))
+        assert catalog.releases.current("route") is None  # readers wait for nobody
+    waiting.join()
+    assert seen == [[_release("rel-1", 1)]]
+    assert [step.id for step in catalog.releases.history("route")] == ["rel-1", "rel-2"]
+
+
+def test_what_is_refused_after_all_leaves_nothing_behind(catalog: Catalog) -> None:
+    _register(catalog)
+
+    def half() -> None:
+        with catalog.releases.alone() as releases:
+            releases.apply(_release("rel-1", 1))
+            releases.apply(_release("rel-2", 9))
+
+    with pytest.raises(NotFoundError, match="route@9"):
+        half()
+    assert catalog.releases.history("route") == []
+
+
+def test_a_step_that_comes_late_takes_its_place_in_time(catalog: Catalog) -> None:
+    _register(catalog)
+    steps = [_release(f"rel-{number}", number, at=100.0 * number) for number in (1, 2, 3)]
+    for number in (0, 2, 1, 1):
+        catalog.releases.catch_up(steps[number])
+    assert catalog.releases.history("route") == steps
+    assert catalog.releases.current("route") == steps[2]
+
+
+def test_neither_an_unknown_version_nor_an_unknown_candidate_goes_on_trial(catalog: Catalog) -> None:
+    _register(catalog)
+    trial = _release("rel-1", 1, action="canary", canary=9, share=0.1, mode="canary")
+    with pytest.raises(NotFoundError, match="route@9 does not exist"):
+        catalog.releases.check(trial)
+    catalog.releases.check(msgspec.structs.replace(trial, canary=3))
 
 
 def test_each_alias_has_its_own_current_release(catalog: Catalog) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -36,6 +36,11 @@ class Database:
         """Give a connection that sees one consistent state and blocks no writer."""
         with self._explained(), self.engine.connect().execution_options(reads_only=True) as connection:
             yield connection
+
+    def hold(self, connection: Connection, table: Table) -> None:
+        """Keep other writers out of `table` until the transaction ends; SQLite's writers are alone anyway."""
+        if self.engine.dialect.name == "postgresql":
+            connection.execute(text(f'LOCK TABLE "{table.name}" IN EXCLUSIVE MODE'))
 
     def upsert(self, connection: Connection, table: Table, values: Mapping[str, Any]) -> None:
         """Insert a row, or replace the one with the same primary key."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import Connection, delete, func, insert, select
 
@@ -13,11 +14,53 @@ from tokenworks.store.database import Database, from_row, to_row
 from tokenworks.store.versions import unknown_version
 
 
+class Alone:
+    """The releases while nobody else can change them: what is decided on what is seen here still holds when applied."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def history(self, alias: str) -> list[Release]:
+        """Return everything that ever was in force for `alias`, oldest first."""
+        return _history(self._connection, alias)
+
+    def check(self, release: Release) -> None:
+        """Ask before recording. Raises `RefusedError`: no owner, `NotFoundError`: no such version."""
+        _check(self._connection, release)
+
+    def apply(self, release: Release) -> None:
+        """Put `release` into force. Applying the same id again changes nothing; a new one is checked as by `check`."""
+        table = schema.releases
+        if self._connection.execute(select(table.c.id).where(table.c.id == release.id)).first():
+            return
+        _check(self._connection, release)
+        self._connection.execute(insert(table).values(to_row(release)))
+
+    def catch_up(self, release: Release) -> None:
+        """Take in a step that was recorded and never applied: at its time, under everything that came after it."""
+        past = self.history(release.alias)
+        if any(step.id == release.id for step in past):
+            return
+        _check(self._connection, release)
+        table = schema.releases
+        first = next((at for at, step in enumerate(past) if step.at > release.at), len(past))
+        later = [to_row(step) for step in past[first:]]
+        self._connection.execute(delete(table).where(table.c.id.in_([row["id"] for row in later])))
+        self._connection.execute(insert(table), [to_row(release), *later])
+
+
 class Releases:
     """A view over the ledger's release entries: the newest applied row of an alias is in force."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[Alone]:
+        """Let nobody else release while inside, in any process; what is applied is in force when this is left."""
+        with self._database.write() as connection:
+            self._database.hold(connection, schema.releases)
+            yield Alone(connection)
 
     def check(self, release: Release) -> None:
         """Ask before recording. Raises `RefusedError`: no owner, `NotFoundError`: no such version."""
@@ -26,17 +69,19 @@ class Releases:
 
     def apply(self, release: Release) -> None:
         """Put `release` into force. Applying the same id again changes nothing; a new one is checked as by `check`."""
-        with self._database.write() as connection:
-            if connection.execute(select(schema.releases.c.id).where(schema.releases.c.id == release.id)).first():
-                return
-            _check(connection, release)
-            row = self._database.insert(schema.releases).values(to_row(release))
-            connection.execute(row.on_conflict_do_nothing(index_elements=["id"]))
+        with self.alone() as releases:
+            releases.apply(release)
+
+    def catch_up(self, release: Release) -> None:
+        """Take in a step that was recorded and never applied: at its time, under everything that came after it."""
+        with self.alone() as releases:
+            releases.catch_up(release)
 
     def rebuild(self, releases: Iterable[Release]) -> int:
         """Replace the whole view by `releases`, in the order of the ledger; facts are not judged again."""
-        rows = list({release.id: to_row(release) for release in releases}.values())
         with self._database.write() as connection:
+            self._database.hold(connection, schema.releases)
+            rows = list({release.id: to_row(release) for release in releases}.values())  # read now: none can come since
             connection.execute(delete(schema.releases))
             if rows:
                 connection.execute(insert(schema.releases), rows)
@@ -60,10 +105,8 @@ class Releases:
 
     def history(self, alias: str) -> list[Release]:
         """Return everything that ever was in force for `alias`, oldest first."""
-        table = schema.releases
-        query = select(table).where(table.c.alias == alias).order_by(table.c.number)
         with self._database.read() as connection:
-            return [from_row(row, Release) for row in connection.execute(query).all()]
+            return _history(connection, alias)
 
     def _newest(self, alias: str, until: float | None) -> Release | None:
         table = schema.releases
@@ -74,6 +117,12 @@ class Releases:
         with self._database.read() as connection:
             row = connection.execute(query).first()
         return from_row(row, Release) if row else None
+
+
+def _history(connection: Connection, alias: str) -> list[Release]:
+    table = schema.releases
+    query = select(table).where(table.c.alias == alias).order_by(table.c.number)
+    return [from_row(row, Release) for row in connection.execute(query).all()]
 
 
 def _check(connection: Connection, release: Release) -> None:

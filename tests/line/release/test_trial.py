@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from tokenworks.core.errors import ConflictError, NotFoundError, RefusedError
@@ -77,6 +79,43 @@ def test_a_release_made_by_a_person_meanwhile_is_not_overwritten(shop):
         with pytest.raises(ConflictError, match=r"promote of route@3 by kim \(I know better\) is in force"):
             act()
     assert shop.catalog.releases.current("route").version == 3
+
+
+def test_what_a_kill_left_in_the_ledger_alone_never_comes_over_what_a_person_released_after_it(shop):
+    release(shop, shop.version(1))
+    begin(shop, shop.version(2), id="turn-1-canary")
+    shop.catalog.releases.rebuild(steps(shop)[:1])  # as if killed between ledger and catalog
+    release(shop, shop.version(3), by="kim")
+    assert reconcile(shop.ledger_root, shop.catalog) == 1
+    current = shop.catalog.releases.current("route")
+    assert (current.version, current.canary, current.by) == (3, 0, "kim")
+    assert shop.catalog.releases.history("route") == steps(shop)
+
+
+class Slow:
+    """A ledger in which somebody else has time to act while an entry is written."""
+
+    def __init__(self, ledger, meanwhile):
+        self.ledger, self.meanwhile = ledger, meanwhile
+
+    def append(self, entry):
+        self.meanwhile()
+        return self.ledger.append(entry)
+
+
+def test_two_who_release_at_the_same_time_do_it_one_after_the_other(shop):
+    release(shop, shop.version(1))
+    second, third = shop.version(2), shop.version(3)
+    person = threading.Thread(target=lambda: release(shop, third, by="kim"))
+
+    def meanwhile():
+        person.start()
+        person.join(0.3)  # kim cannot be done before the turn is
+
+    begin(shop, second, ledger=Slow(shop.ledger, meanwhile))
+    person.join()
+    assert [(one.action, one.version) for one in steps(shop)] == [("promote", 1), ("canary", 1), ("promote", 3)]
+    assert shop.catalog.releases.history("route") == steps(shop)
 
 
 def test_promoting_the_version_on_trial_ends_the_trial(shop):

@@ -49,6 +49,7 @@ def _begin(works: Works, state: TurnState, mode: Mode) -> Done:
             by=state.approved_by or state.by,
             evidence=state.verdict,
             id=release_id(state, mode),
+            expect=state.release,
             catalog=works.catalog,
             ledger=works.runner.ledger,
             clock=works.clock,

@@ -67,7 +67,7 @@ def _apply_releases(ledger_root: Path, catalog: Catalog, seen: Seen) -> int:
 def _apply(missing: list[Release], ledger_root: Path, catalog: Catalog) -> None:
     try:
         for release in missing:
-            catalog.releases.apply(release)
+            catalog.releases.catch_up(release)
     except (NotFoundError, RefusedError):
         # The catalog was lost or is an old copy: what was released is a fact, whatever it knows of versions today.
         catalog.releases.rebuild(e.release for _, e in read(ledger_root) if isinstance(e, ReleaseEntry))

@@ -16,6 +16,7 @@ from tokenworks.core.model import ModelVersion, Release
 from tokenworks.ledger.entries import ReleaseEntry
 from tokenworks.ledger.writer import Ledger
 from tokenworks.store.catalog import Catalog
+from tokenworks.store.releases import Alone
 
 TRIAL = frozenset({"canary", "end"})  # actions that leave the incumbent where it is
 
@@ -44,23 +45,25 @@ def promote(
         raise RefusedError(
             f'model {version.ref}: no owner, no release; name one in the task file: [task] owner = "mailto:..."'
         )
-    if done := taken(alias, id, catalog):
-        return done
-    current = in_force(alias, expect, catalog)
-    if current is not None and not current.canary and _names(current, version):
-        return current
-    release = Release(
-        id=id or new_id("release"),
-        alias=alias,
-        model=version.model,
-        version=version.version,
-        action="promote",
-        reason=reason,
-        by=by,
-        at=after(current, clock),
-        evidence=evidence,
-    )
-    return record(release, catalog, ledger)
+    with catalog.releases.alone() as releases:
+        past = releases.history(alias)
+        if done := taken(past, id):
+            return done
+        current = in_force(alias, past, expect)
+        if current is not None and not current.canary and _names(current, version):
+            return current
+        release = Release(
+            id=id or new_id("release"),
+            alias=alias,
+            model=version.model,
+            version=version.version,
+            action="promote",
+            reason=reason,
+            by=by,
+            at=after(current, clock),
+            evidence=evidence,
+        )
+        return record(release, releases, ledger)
 
 
 def rollback(
@@ -70,47 +73,41 @@ def rollback(
 
     While something is on trial, going back means that the trial is over: the incumbent goes on.
     """
-    current = catalog.releases.current(alias)
-    if current is not None and current.canary:
-        end = trial_over(current, id=new_id("release"), action="end", reason=reason, by=by, clock=clock)
-        return record(end, catalog, ledger)
-    past = catalog.releases.history(alias)
-    if not past:
-        raise NotFoundError(f"alias {alias}: nothing was ever released; promote a version first")
-    answered = stack(past)
-    if len(answered) < 2:
-        raise RefusedError(f"alias {alias}: there is no version before {_name(past[-1])}; withdraw it, or promote one")
-    target = answered[-2]
-    if target.version == 0:
-        raise RefusedError(
-            f"alias {alias}: before {_name(past[-1])} it was withdrawn ({target.reason}); withdraw it, or promote one"
+    with catalog.releases.alone() as releases:
+        past = releases.history(alias)
+        if not past:
+            raise NotFoundError(f"alias {alias}: nothing was ever released; promote a version first")
+        if past[-1].canary:
+            return record(trial_over(past[-1], id="", reason=reason, by=by, clock=clock), releases, ledger)
+        target = _before(alias, past)
+        release = msgspec.structs.replace(
+            target, id=new_id("release"), action="rollback", reason=reason, by=by, at=after(past[-1], clock)
         )
-    release = msgspec.structs.replace(
-        target, id=new_id("release"), action="rollback", reason=reason, by=by, at=after(past[-1], clock)
-    )
-    return record(release, catalog, ledger)
+        return record(release, releases, ledger)
 
 
 def withdraw(
     alias: str, *, reason: str, by: str, catalog: Catalog, ledger: Ledger, clock: Clock | None = None
 ) -> Release:
     """Let nothing answer for `alias` any more; `rollback` brings the last version back."""
-    current = catalog.releases.current(alias)
-    if current is None:
-        raise NotFoundError(f"alias {alias}: nothing was ever released; there is nothing to withdraw")
-    if current.version == 0:
-        return current
-    release = Release(
-        id=new_id("release"),
-        alias=alias,
-        model=current.model,
-        version=0,
-        action="withdraw",
-        reason=reason,
-        by=by,
-        at=after(current, clock),
-    )
-    return record(release, catalog, ledger)
+    with catalog.releases.alone() as releases:
+        past = releases.history(alias)
+        if not past:
+            raise NotFoundError(f"alias {alias}: nothing was ever released; there is nothing to withdraw")
+        current = past[-1]
+        if current.version == 0:
+            return current
+        release = Release(
+            id=new_id("release"),
+            alias=alias,
+            model=current.model,
+            version=0,
+            action="withdraw",
+            reason=reason,
+            by=by,
+            at=after(current, clock),
+        )
+        return record(release, releases, ledger)
 
 
 def history(alias: str, *, catalog: Catalog) -> list[Release]:
@@ -136,36 +133,57 @@ def stack(past: Sequence[Release]) -> list[Release]:
     return answered
 
 
-def taken(alias: str, id: str, catalog: Catalog) -> Release | None:
+def taken(past: Sequence[Release], id: str) -> Release | None:
     """Return the step called `id` if it was taken already."""
-    return next((step for step in catalog.releases.history(alias) if step.id == id), None) if id else None
+    return next((step for step in past if step.id == id), None) if id else None
 
 
-def in_force(alias: str, expect: str, catalog: Catalog) -> Release | None:
+def in_force(alias: str, past: Sequence[Release], expect: str) -> Release | None:
     """Return the step in force; raise `ConflictError` where it is not the one called `expect`."""
-    current = catalog.releases.current(alias)
+    current = past[-1] if past else None
     if expect and (current is None or current.id != expect):
         found = f"{current.action} of {_name(current)} by {current.by} ({current.reason})" if current else "nothing"
         raise ConflictError(f"alias {alias}: {found} is in force by now, not {expect}; look before you release")
     return current
 
 
-def trial_over(trial: Release, *, id: str, action: str, reason: str, by: str, clock: Clock | None) -> Release:
+def trial_over(trial: Release, *, id: str, reason: str, by: str, clock: Clock | None) -> Release:
     """Return the step by which the incumbent of `trial` answers everybody again."""
     return msgspec.structs.replace(
-        trial, id=id, action=action, reason=reason, by=by, at=after(trial, clock), canary=0, share=0.0, mode=""
+        trial,
+        id=id or new_id("release"),
+        action="end",
+        reason=reason,
+        by=by,
+        at=after(trial, clock),
+        canary=0,
+        share=0.0,
+        mode="",
     )
+
+
+def _before(alias: str, past: Sequence[Release]) -> Release:
+    """Return the step whose version answered before the one that answers now."""
+    answered = stack(past)
+    if len(answered) < 2:
+        raise RefusedError(f"alias {alias}: there is no version before {_name(past[-1])}; withdraw it, or promote one")
+    target = answered[-2]
+    if target.version == 0:
+        raise RefusedError(
+            f"alias {alias}: before {_name(past[-1])} it was withdrawn ({target.reason}); withdraw it, or promote one"
+        )
+    return target
 
 
 def _names(release: Release, version: ModelVersion) -> bool:
     return (release.model, release.version) == (version.model, version.version)
 
 
-def record(release: Release, catalog: Catalog, ledger: Ledger) -> Release:
+def record(release: Release, releases: Alone, ledger: Ledger) -> Release:
     """Ask the catalog whether this may be, make it a fact, then let the catalog follow."""
-    catalog.releases.check(release)
+    releases.check(release)
     ledger.append(ReleaseEntry(at=release.at, release=release))
-    catalog.releases.apply(release)
+    releases.apply(release)
     return release
 
 

@@ -37,30 +37,37 @@ def begin_trial(
     `id` and `expect` are as for `promote`. Raises `NotFoundError` where nothing answers that it could be compared
     with, and `RefusedError` for a share that is none, for a version of another model and for the incumbent itself.
     """
-    if done := taken(alias, id, catalog):
-        return done
     if not 0 < share < 1:
         raise RefusedError(f"alias {alias}: a share of {share:g} is no trial; choose one between 0 and 1, such as 0.1")
-    current = in_force(alias, expect, catalog)
+    with catalog.releases.alone() as releases:
+        past = releases.history(alias)
+        if done := taken(past, id):
+            return done
+        current = _comparable(alias, in_force(alias, past, expect), version)
+        trial = msgspec.structs.replace(
+            current,
+            id=id or new_id("release"),
+            action="canary",
+            reason=reason,
+            by=by,
+            at=after(current, clock),
+            evidence=evidence,
+            canary=version.version,
+            share=share,
+            mode=mode,
+        )
+        return record(trial, releases, ledger)
+
+
+def _comparable(alias: str, current: Release | None, version: ModelVersion) -> Release:
+    """Return the step in force if `version` can be tried beside what answers by it."""
     if current is None or not current.version:
         raise NotFoundError(f"alias {alias}: nothing answers that {version.ref} could be tried beside; promote it")
     if current.model != version.model:
         raise RefusedError(f"alias {alias} is answered by {current.model}; {version.ref} is a version of another model")
     if current.version == version.version:
         raise RefusedError(f"alias {alias}: {version.ref} answers already; nothing can be learned from trying it")
-    trial = msgspec.structs.replace(
-        current,
-        id=id or new_id("release"),
-        action="canary",
-        reason=reason,
-        by=by,
-        at=after(current, clock),
-        evidence=evidence,
-        canary=version.version,
-        share=share,
-        mode=mode,
-    )
-    return record(trial, catalog, ledger)
+    return current
 
 
 def end_trial(
@@ -76,12 +83,14 @@ def end_trial(
     clock: Clock | None = None,
 ) -> Release:
     """Let the incumbent of `alias` answer everybody again; return the step. With nothing on trial nothing is done."""
-    if done := taken(alias, id, catalog):
-        return done
-    current = in_force(alias, expect, catalog)
-    if current is None:
-        raise NotFoundError(f"alias {alias}: nothing was ever released, so nothing is on trial")
-    if not current.canary:
-        return current
-    over = trial_over(current, id=id or new_id("release"), action="end", reason=reason, by=by, clock=clock)
-    return record(msgspec.structs.replace(over, evidence=evidence), catalog, ledger)
+    with catalog.releases.alone() as releases:
+        past = releases.history(alias)
+        if done := taken(past, id):
+            return done
+        current = in_force(alias, past, expect)
+        if current is None:
+            raise NotFoundError(f"alias {alias}: nothing was ever released, so nothing is on trial")
+        if not current.canary:
+            return current
+        over = trial_over(current, id=id, reason=reason, by=by, clock=clock)
+        return record(msgspec.structs.replace(over, evidence=evidence), releases, ledger)
