@@ -151,6 +151,7 @@ class House:
         for client in self._clients.values():
             client.close()
         self.gateway.drain()
+        self.run(self.gateway.mirror.close())
         self.run(self.server.stop())
         self.run(self.pool.close())
         self.ledger.close()

@@ -27,7 +27,7 @@ def test_a_request_passes_the_layers_in_this_order(house: House) -> None:
     record, identify = Record(None, Metrics()), Identify(house.keys)  # type: ignore[arg-type]
     authorise, admit = Authorise(house.releases), Admit(1)
     notes = Notes(house.ledger, bodies=None, find=lambda _: None)
-    mirror, rescue = Mirror(notes, admit), Rescue(notes)
+    mirror, rescue = Mirror(notes, Metrics(), admit), Rescue(notes, Metrics())
     order = layers(record=record, identify=identify, authorise=authorise, admit=admit, mirror=mirror, rescue=rescue)
     assert order == [record, identify, classify, authorise, admit, mirror, rescue, route, measure]
 

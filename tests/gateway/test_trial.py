@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,6 +128,46 @@ def test_a_canary_that_cannot_answer_costs_no_user_anything_and_is_written_down(
     assert {(entry.arm, entry.outcome) for entry in failed} == {("canary", "failed")}
     rescued = trial.house.entry(failed[0].request_id.removesuffix("-canary"))
     assert (rescued.arm, rescued.outcome, rescued.version) == ("", "ok", "tried@1")
+
+
+def test_a_canary_that_answers_with_nan_or_cannot_do_what_is_asked_costs_no_user_anything(
+    trial, tiny_classifier, tiny_bert, tmp_path
+):
+    from safetensors.numpy import load_file, save_file
+
+    nan = tmp_path / "nan"
+    shutil.copytree(tiny_classifier, nan)
+    head = load_file(nan / "head.safetensors")
+    save_file({**head, "bias": head["bias"] * np.nan}, nan / "head.safetensors")
+    for folder, status in ((nan, 500), (tiny_bert, 404)):
+        trial.begin(version := trial.version(folder), 0.99)
+        answers = [trial.ask(f"user-{number}") for number in range(4)]
+        assert {answer.headers["x-tokenworks-version"] for answer in answers} == {"tried@1"}
+        assert all(abs(sum(answer.json()["data"][0]["probs"]) - 1) < 1e-3 for answer in answers)
+        failed = [e for e in trial.house.entries() if isinstance(e, RequestEntry) and e.version == f"tried@{version}"]
+        assert {(entry.arm, entry.outcome, entry.status) for entry in failed} == {("canary", "failed", status)}
+
+
+def test_a_stream_that_a_canary_cannot_begin_is_the_incumbents(trial, tiny_llama, tiny_bert):
+    house = trial.house
+    house._folders |= {"told@1": tiny_llama, "told@2": tiny_bert}
+    house.run(house.pool.ready(house.release("told")))
+    first = house.catalog.models.get("told", 1)
+    house.catalog.models.add(msgspec.structs.replace(first, version=0, folder="2" * 64))
+    house.run(house.pool.ready("told@2"))
+    house.catalog.releases.apply(
+        Release(
+            id="told-2", alias="told", model="told", version=1, action="canary", reason="", by="", at=time.time(),
+            canary=2, share=0.99, mode="canary",
+        )
+    )  # fmt: skip
+    house.releases.forget()
+    asked = {"model": "told", "prompt": "how", "max_tokens": 4, "stream": True, "user": "kim"}
+    answer = house.http().post("/v1/completions", json=asked)
+    assert answer.headers["x-tokenworks-version"] == "told@1"
+    assert answer.text.endswith("data: [DONE]\n\n")
+    failed = house.entry(answer.headers["x-request-id"] + "-canary")
+    assert (failed.arm, failed.outcome, failed.version) == ("canary", "failed", "told@2")
 
 
 def test_a_shadow_answers_beside_and_is_shown_to_nobody(trial, tiny_classifier):

@@ -83,7 +83,11 @@ async def test_a_version_that_does_not_start_never_takes_over_and_the_reason_is_
     await settled(engines)
     assert await answering(warm) == "route@1"
     assert warm.failed == {"route@2": "route@2 does not start"}
+    assert warm.status()["route@2"].state == "failed"
     assert engines.asked == ["route@2"]
+    rows.point("route@1")
+    assert await answering(warm) == "route@1"
+    assert warm.status() == {}
 
 
 async def test_a_trial_begins_when_its_engine_is_ready():
@@ -100,6 +104,37 @@ async def test_a_trial_begins_when_its_engine_is_ready():
     assert served is not None
     assert served.trial is not None
     assert warm.refs == {"route@1", "route@2"}
+
+
+async def test_a_candidate_that_does_not_start_is_on_trial_and_marked_for_the_trial_must_count_it():
+    rows, engines = Rows(), Engines()
+    warm = Warm(rows, engines.start)
+    candidate = Served(ref="route@2", label="public", kind="classify")
+    rows.point("route@1", OnTrial(id="t", candidate=candidate, share=0.5, mode="canary"))
+    engines.broken = {"route@2"}
+    await warm.all()
+    await settled(engines)
+    served = await warm.current("route")
+    assert served is not None
+    assert served.trial is not None
+    assert (served.ref, served.trial.broken) == ("route@1", "route@2 does not start")
+
+
+async def test_a_version_that_comes_back_after_its_engine_may_have_ended_must_answer_anew():
+    rows, engines = Rows(), Engines()
+    warm = Warm(rows, engines.start)
+    for ref in ("route@1", "route@2"):
+        rows.point(ref)
+        await warm.all()
+        await settled(engines)
+        assert await answering(warm) == ref
+    engines.let.clear()
+    rows.point("route@1")
+    assert await answering(warm) == "route@2"
+    await asyncio.sleep(0)
+    assert engines.asked == ["route@2", "route@1"]
+    await settled(engines)
+    assert await answering(warm) == "route@1"
 
 
 async def test_the_winner_of_a_trial_takes_over_at_once_for_it_is_warm():

@@ -40,6 +40,7 @@ class RequestPath:
         self.gateway.drain()
         if self.gateway.platform is not None:
             await self.gateway.platform.running.close()
+        await self.gateway.mirror.close()
         await self.warm.close()
         await self.pool.close()
 
@@ -93,6 +94,7 @@ def request_path(
         search=search,
         server=settings.server,
         parts=parts,
+        engines=lambda: {**warm.status(), **pool.status()},
     )
     return RequestPath(gateway, pool, keys, current, warm)
 

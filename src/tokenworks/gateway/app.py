@@ -10,7 +10,7 @@ from tokenworks.core.request import Answerer
 from tokenworks.gateway.answer import answerer
 from tokenworks.gateway.exchange import Handle
 from tokenworks.gateway.feedback import Feedback, Given, Texts
-from tokenworks.gateway.health import alive, figures, readiness
+from tokenworks.gateway.health import Engines, alive, figures, readiness
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.authorise import Authorise
 from tokenworks.gateway.layers.border import border
@@ -54,6 +54,7 @@ class Gateway:
     handle: Handle  # the stack itself
     answer: Answerer  # the stack for callers in process
     admit: Admit  # set `draining` before stopping
+    mirror: Mirror  # close it before the engines
     platform: Platform | None = None
 
     def drain(self) -> None:
@@ -73,24 +74,27 @@ def build(
     search: Search | None = None,
     server: ServerSettings | None = None,
     parts: Parts | None = None,
+    engines: Engines | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
     `lookup` finds requests and feedback on the ledger; it is asked in threads. With `parts` there are files,
-    fine-tuning jobs and evals.
+    fine-tuning jobs and evals. `engines` says what to show of engines, by default those of the pool.
     """
+    engines = engines or pool.status
     server = server or ServerSettings()
     metrics = Metrics()
     notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=lookup.request)
     record, identify, admit = Record(notes, metrics), Identify(keys), Admit(server.max_in_flight)
     metrics.watch(lambda: admit.in_flight)
+    mirror = Mirror(notes, metrics, admit)
     order = partial(
         layers,
         record=record,
         authorise=Authorise(releases),
         admit=admit,
-        mirror=Mirror(notes, admit),
-        rescue=Rescue(notes),
+        mirror=mirror,
+        rescue=Rescue(notes, metrics),
     )
     tokens = stack(order(identify=identify), pool.generate)
     feedback = Feedback(notes, ledger, bodies, lookup)
@@ -102,11 +106,11 @@ def build(
         ("GET", "/v1/feedback/*"): ("feedback", fold([border, identify, admit], feedback.show)),
         ("POST", "/v1/vector_stores/*/search"): ("search", fold([record, identify, admit], searching(search))),
         ("GET", "/healthz"): ("health", alive),
-        ("GET", "/readyz"): ("health", readiness(pool.status, admit)),
-        ("GET", "/metrics"): ("metrics", figures(pool.status, metrics)),
+        ("GET", "/readyz"): ("health", readiness(engines, admit)),
+        ("GET", "/metrics"): ("metrics", figures(engines, metrics)),
     }
     added = platform(parts, releases, answerer(stack(order(identify=StandIn(keys)), pool.generate))) if parts else None
     for place, (endpoint, handle) in (added.routes if added else {}).items():
         routes[place] = (endpoint, fold([border, identify, admit], handle))
     face = Face(tokens, routes, max_body=int(server.max_body_mb * 1e6))
-    return Gateway(app=face, handle=tokens, answer=answerer(tokens), admit=admit, platform=added)
+    return Gateway(app=face, handle=tokens, answer=answerer(tokens), admit=admit, mirror=mirror, platform=added)

@@ -51,6 +51,7 @@ class Exchange:
     arm: str = ""  # while a trial is in force: incumbent | canary | shadow
     instead: Served | None = None  # who answers when a canary cannot
     beside: Served | None = None  # who is asked too, with its answer shown to nobody
+    broken: str = ""  # why what is on trial cannot be asked at all
     call: EngineCall | None = None
     usage: Usage = field(default_factory=Usage)
     ttft_s: float = 0.0

@@ -45,6 +45,9 @@ class Metrics:
         self._restarts = Gauge(
             "tokenworks_engine_restarts", "Ends of the engine", ("version",), registry=self._registry
         )
+        self._dropped = Counter(
+            "tokenworks_shadows_dropped", "Shadows not asked, for users left no room", registry=self._registry
+        )
         self._known: dict[tuple[str, str, str, int], _Series] = {}
 
     def count(self, entry: RequestEntry) -> None:
@@ -58,6 +61,10 @@ class Metrics:
         if entry.outcome == "ok":
             series.latency.observe(entry.latency_s)
             series.ttft.observe(entry.ttft_s)
+
+    def drop_shadow(self) -> None:
+        """Take in a shadow that was not asked."""
+        self._dropped.inc()
 
     def watch(self, in_flight: Callable[[], int]) -> None:
         """Show the number of requests under way."""

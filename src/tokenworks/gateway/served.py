@@ -28,6 +28,7 @@ class OnTrial(msgspec.Struct, frozen=True, kw_only=True):
     candidate: Served
     share: float
     mode: Literal["canary", "shadow"]
+    broken: str = ""  # why the candidate's engine does not start; empty: it does
 
     def takes(self, unit: str) -> bool:
         """Return whether `unit`, a user, is among the share: always the same answer within one trial.

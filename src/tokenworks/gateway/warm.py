@@ -11,7 +11,8 @@ import structlog
 
 from tokenworks.core.errors import TokenworksError
 from tokenworks.gateway.releases import Releases, refs_of
-from tokenworks.gateway.served import Served
+from tokenworks.gateway.served import OnTrial, Served
+from tokenworks.serving.supervisor import EngineStatus
 
 Start = Callable[[str], Awaitable[None]]  # (name@version): return once its engine answers, raise when it cannot
 AGAIN_S = 30.0  # a version whose engine could not be started is tried again after so long
@@ -21,8 +22,9 @@ log = structlog.get_logger()
 class Warm:
     """`own` releases, each taken over when the engine of its version answers.
 
-    A version that cannot be started never takes over: the one before stays, and the log says why. What answers when
-    the process begins is taken at once, since there is nothing to go on with.
+    A version that cannot be started never takes over: the one before stays, and log and `status` say so. A candidate
+    that cannot be started is on trial all the same, marked as broken, so that the trial counts what it would have
+    failed. What answers when the process begins is taken at once, since there is nothing to go on with.
     """
 
     def __init__(self, own: Releases, start: Start) -> None:
@@ -40,6 +42,10 @@ class Warm:
         """Every version that answers or is about to: their engines stay."""
         return refs_of(self._answers) | refs_of(self._seen or {})
 
+    def status(self) -> Mapping[str, EngineStatus]:
+        """Return the versions whose engines do not start."""
+        return {ref: EngineStatus(state="failed", error=error) for ref, error in self.failed.items()}
+
     async def current(self, alias: str) -> Served | None:
         """Return what answers for `alias` now."""
         return (await self.all()).get(alias)
@@ -54,6 +60,7 @@ class Warm:
         if wanted is not self._seen or self._starting or self._not_before:
             self._seen = wanted
             self._answers = {alias: self._settled(alias, served) for alias, served in wanted.items()}
+            self._forget_all_but(self.refs)
         return self._answers
 
     async def close(self) -> None:
@@ -65,12 +72,25 @@ class Warm:
     def _settled(self, alias: str, served: Served) -> Served:
         """Return `served` as far as its engines are ready."""
         before = self._answers.get(alias)
-        trial = served.trial if served.trial is not None and self._warm(served.trial.candidate.ref) else None
+        trial = self._trial(served.trial)
         if before is None or before.ref == served.ref:
             self._ready.add(served.ref)
         elif not self._warm(served.ref):
             return msgspec.structs.replace(before, trial=None)
         return served if trial is served.trial else msgspec.structs.replace(served, trial=trial)
+
+    def _trial(self, trial: OnTrial | None) -> OnTrial | None:
+        """Return `trial` once its candidate answers, or is known not to."""
+        if trial is None or self._warm(trial.candidate.ref):
+            return trial
+        why = self.failed.get(trial.candidate.ref)
+        return msgspec.structs.replace(trial, broken=why) if why else None
+
+    def _forget_all_but(self, refs: frozenset[str]) -> None:
+        """An engine that nobody needs may end: should its version come back, it has to answer anew."""
+        self._ready &= refs
+        self.failed = {ref: why for ref, why in self.failed.items() if ref in refs}
+        self._not_before = {ref: at for ref, at in self._not_before.items() if ref in refs}
 
     def _warm(self, ref: str) -> bool:
         """Return whether the engine of `ref` has answered; see to it that it will."""

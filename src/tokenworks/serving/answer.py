@@ -32,6 +32,7 @@ class EngineCall(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     stream: bool = False
     request_id: str = ""
+    wait_s: float | None = None  # for an engine that is starting; None: as the pool is used to
 
 
 class EngineAnswer(msgspec.Struct, frozen=True, kw_only=True):

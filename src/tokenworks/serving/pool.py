@@ -87,8 +87,9 @@ class Pool:
 
         Raises `NotReadyError` while it is starting, `EngineError` when it cannot be reached or breaks off.
         """
-        member = self._members.get(call.ref) or await self._member(call.ref, self._wait_s)
-        upstream = await member.upstream(self._wait_s)
+        wait_s = self._wait_s if call.wait_s is None else call.wait_s
+        member = self._members.get(call.ref) or await self._member(call.ref, wait_s)
+        upstream = await member.upstream(wait_s)
         headers = (("x-request-id", call.request_id),) if call.request_id else ()
         member.enter()
         try:

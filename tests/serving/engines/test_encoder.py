@@ -63,6 +63,18 @@ async def test_class_probabilities_sum_to_one_and_follow_the_head(classifier):
     await engine.close()
 
 
+async def test_an_answer_that_is_no_number_is_an_error_and_the_engine_lives_on(classifier):
+    from safetensors.numpy import load_file
+
+    head = load_file(classifier / "head.safetensors")
+    save_file({**head, "bias": head["bias"] * np.nan}, classifier / "head.safetensors")
+    engine = encoder.load(classifier, Options(threads=1))
+    with pytest.raises(EngineError, match="not a number"):
+        await engine.classify(["card lost"])
+    assert len((await engine.embed(["card lost"])).values) == 1
+    await engine.close()
+
+
 async def test_a_text_longer_than_the_context_is_refused_for_embedding_and_cut_for_classes(classifier):
     engine = encoder.load(classifier, Options(threads=1))
     long = "card " * 100

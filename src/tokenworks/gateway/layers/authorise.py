@@ -75,6 +75,7 @@ def assign(exchange: Exchange, served: Served) -> Served:
     if trial is None or not may_see(exchange.who, trial.candidate) or trial.candidate.accepts != served.accepts:
         return served
     taken = trial.takes(exchange.user or exchange.conversation or exchange.request_id)
+    exchange.broken = trial.broken if taken else ""
     if trial.mode == "shadow":
         exchange.arm, exchange.beside = "incumbent", trial.candidate if taken else None
         return served

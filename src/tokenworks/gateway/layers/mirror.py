@@ -3,55 +3,82 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 import msgspec
 import structlog
 
-from tokenworks.core.errors import StoreError, TokenworksError
+from tokenworks.core.errors import EngineError, StoreError, TokenworksError
+from tokenworks.core.label import Label, highest
 from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.layers.admit import Admit
+from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.notes import Notes, entry_of, outcome_of
 from tokenworks.gateway.served import Served
 
 SHADOW = "-shadow"  # ends the id of a shadow's request
-AT_ONCE = 4
-BUSY = 16  # with so many requests under way there is no room for shadows
+WAITING = 16  # shadows that wait for a quiet moment; more are dropped
+PATIENCE_S = 5.0  # how long they wait for it
+PAUSE_S = 0.02
 log = structlog.get_logger()
 
 
 class Mirror:
-    """Ask the version on trial too, after the incumbent's answer is on its way, and only where there is room."""
+    """Ask the version on trial too, when the incumbent's answer is on its way and users leave room.
 
-    def __init__(self, notes: Notes, admit: Admit) -> None:
-        self.dropped = 0
+    There is room while fewer than `room` requests are under way: half the cores, and at least one. Who asks when
+    there is none for long is answered all the same; only the shadow is dropped, and counted.
+    """
+
+    def __init__(self, notes: Notes, metrics: Metrics, admit: Admit, *, room: int = 0) -> None:
         self._notes = notes
+        self._metrics = metrics
         self._admit = admit
+        self._room = room or max(1, (os.cpu_count() or 1) // 2)
+        self._asking = 0
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def __call__(self, exchange: Exchange, proceed: Handle) -> Reply:
         """Answer by the incumbent; the shadow comes later."""
         reply = await proceed(exchange)
         if exchange.beside is not None and reply.status == 200:
-            if len(self._under_way) < AT_ONCE and self._admit.in_flight < BUSY:
-                task = asyncio.create_task(self._ask(exchange, exchange.beside, proceed))
+            if len(self._under_way) < WAITING + self._room:
+                task = asyncio.create_task(self._later(exchange, exchange.beside, proceed))
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
             else:
-                self.dropped += 1
+                self._metrics.drop_shadow()
         return reply
 
-    async def settle(self) -> None:
-        """Wait until no shadow is being asked."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+    async def close(self) -> None:
+        """Ask no shadow any more."""
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _later(self, exchange: Exchange, candidate: Served, proceed: Handle) -> None:
+        """Wait for a moment at which no user is delayed; drop the shadow where none comes."""
+        until = time.monotonic() + PATIENCE_S
+        while self._admit.in_flight >= self._room or self._asking >= self._room:
+            if time.monotonic() > until or self._admit.draining:
+                self._metrics.drop_shadow()
+                return
+            await asyncio.sleep(PAUSE_S)
+        self._asking += 1
+        try:
+            await self._ask(exchange, candidate, proceed)
+        finally:
+            self._asking -= 1
 
     async def _ask(self, exchange: Exchange, candidate: Served, proceed: Handle) -> None:
         """Ask the same of the candidate, write it down, and let nobody know."""
         shadow = _copy(exchange, candidate)
         status, code, answer = 200, "", b""
         try:
+            if exchange.broken:
+                raise EngineError("engine_not_started")
             reply = await proceed(shadow)
             status = reply.status
             answer = reply.body if isinstance(reply.body, bytes) else b"".join([chunk async for chunk in reply.body])
@@ -62,6 +89,7 @@ class Mirror:
         entry = entry_of(shadow, outcome=outcome_of(status, code), status=status, code=code, answer=answer)
         try:
             await self._notes.write(entry, shadow.body, answer)
+            self._metrics.count(entry)
         except StoreError as error:
             log.error("a shadow could not be written down", request_id=shadow.request_id, error=str(error))
 
@@ -78,7 +106,7 @@ def _copy(exchange: Exchange, candidate: Served) -> Exchange:
         principal=exchange.principal,
         body=exchange.body,
         asked=msgspec.structs.replace(asked),
-        label=exchange.label,
+        label=highest([exchange.label or Label.PUBLIC, Label.parse(candidate.label)]),
         user=exchange.user,
         conversation=exchange.conversation,
         may_learn=exchange.may_learn,

@@ -3,52 +3,75 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 import structlog
 
 from tokenworks.core.errors import EngineError
 from tokenworks.core.label import Label, highest
+from tokenworks.core.usage import Usage
 from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.notes import Notes, entry_of
+from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.answer import Chunks
 
 FAILED = "-canary"  # ends the id of the entry that a failed canary leaves
 log = structlog.get_logger()
 
 
+class _Failed(NamedTuple):
+    status: int
+    code: str
+
+
 @dataclass(frozen=True)
 class Rescue:
-    """Ask the incumbent where a canary fails before its first byte. Later it is too late: the user has seen it."""
+    """Ask the incumbent where a canary fails before its first byte. Later it is too late: the user has seen it.
+
+    A request that the canary refuses is asked of the incumbent too: only if that one answers was it the canary's fault.
+    """
 
     notes: Notes
+    metrics: Metrics
 
     async def __call__(self, exchange: Exchange, proceed: Handle) -> Reply:
         """Answer, by whoever can."""
         if exchange.instead is None:
             return await proceed(exchange)
-        try:
-            reply = await proceed(exchange)
-            if reply.status < 500:
-                return await _begun(reply)
-            why = (reply.status, "engine_error")
-        except ApiError as error:
-            if error.status < 500:
-                raise
-            why = (error.status, error.code)
-        except EngineError as error:
-            why = (502, str(error)[:80])
-        await self._note(exchange, *why)
+        tried = await _tried(exchange, proceed)
+        if not isinstance(tried, _Failed):
+            return tried
+        entry = entry_of(exchange, outcome="failed", status=tried.status, code=tried.code, answer=b"")
         _turn_to_incumbent(exchange)
-        return await proceed(exchange)
+        if tried.status >= 500:
+            await self._note(entry)
+            return await proceed(exchange)
+        reply = await proceed(exchange)
+        if reply.status < 400:
+            await self._note(entry)
+        return reply
 
-    async def _note(self, exchange: Exchange, status: int, code: str) -> None:
-        log.warning("canary failed", request_id=exchange.request_id, version=exchange.version, code=code)
-        entry = entry_of(exchange, outcome="failed", status=status, code=code, answer=b"")
-        entry = msgspec.structs.replace(entry, request_id=f"{exchange.request_id}{FAILED}")
+    async def _note(self, entry: RequestEntry) -> None:
+        log.warning("canary failed", request_id=entry.request_id, version=entry.version, code=entry.error)
+        entry = msgspec.structs.replace(entry, request_id=f"{entry.request_id}{FAILED}")
         await self.notes.write(entry, b"", b"")
+        self.metrics.count(entry)
+
+
+async def _tried(exchange: Exchange, proceed: Handle) -> Reply | _Failed:
+    """Ask the canary; return its answer once that has begun, or how it failed."""
+    if exchange.broken:
+        return _Failed(503, "engine_not_started")
+    try:
+        reply = await proceed(exchange)
+        return await _begun(reply) if reply.status < 400 else _Failed(reply.status, "engine_error")
+    except ApiError as error:
+        return _Failed(error.status, error.code)
+    except EngineError as error:
+        return _Failed(502, str(error)[:80])
 
 
 def _turn_to_incumbent(exchange: Exchange) -> None:
@@ -57,6 +80,7 @@ def _turn_to_incumbent(exchange: Exchange) -> None:
     assert incumbent is not None, "there is an incumbent wherever there is a canary"
     exchange.label = highest([exchange.label or Label.PUBLIC, Label.parse(incumbent.label)])
     exchange.version, exchange.arm, exchange.instead = incumbent.ref, "", None
+    exchange.usage, exchange.ttft_s, exchange.engine = Usage(), 0.0, ""
 
 
 async def _begun(reply: Reply) -> Reply:

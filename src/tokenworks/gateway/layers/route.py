@@ -24,6 +24,7 @@ async def route(exchange: Exchange, proceed: Handle) -> Reply:
         body=body,
         stream=asked.stream,
         request_id=exchange.request_id,
+        wait_s=None if exchange.instead is None else 0.0,  # nobody waits for a canary to be started again
     )
     try:
         return await proceed(exchange)

@@ -116,6 +116,8 @@ class EncoderEngine:
                     f"input {at} has {len(row)} tokens, the context is {self._context}; split the text into passages"
                 )
         vectors = await self._batcher.run(rows)
+        for vector in vectors:
+            _require_numbers(vector)
         return Vectors(values=[vector.tolist() for vector in vectors], tokens=[len(row) for row in rows])
 
     async def classify(self, texts: Sequence[str]) -> Vectors:
@@ -127,6 +129,7 @@ class EncoderEngine:
         if not vectors:
             return Vectors(values=[], tokens=[])
         probabilities = softmax(np.stack(vectors) @ self._head[0].T + self._head[1])
+        _require_numbers(probabilities)
         return Vectors(values=probabilities.tolist(), tokens=[len(row) for row in rows])
 
     async def close(self) -> None:
@@ -147,6 +150,12 @@ class EncoderEngine:
 def _cut(row: Ints, most: int) -> Ints:
     """Return `row` with at most `most` tokens, its closing special token kept."""
     return row if len(row) <= most else np.append(row[: most - 1], row[-1])
+
+
+def _require_numbers(values: Floats) -> None:
+    """Raise `EngineError` for NaN: the best of classes that cannot be compared would look like an answer."""
+    if not np.isfinite(values).all():
+        raise EngineError("the model's answer is not a number (NaN or infinite); its weights or its input overflow")
 
 
 def softmax(logits: Floats) -> Floats:

@@ -154,7 +154,10 @@ class _Answer:
         self._rng = np.random.default_rng(seed)
 
     def take(self, logits: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
-        """Choose a token, deliver its text; return whether the answer is complete."""
+        """Choose a token, deliver its text; return whether the answer is complete, or cannot be."""
+        if np.isnan(logits).any():
+            self.deliver(EngineError("the model's next token is not a number (NaN); its weights or its input overflow"))
+            return True
         token = choose(penalised(logits, self._sampling, self.prompt, self._made), self._sampling, self._rng)
         self._made[token] += 1
         self._count += 1
