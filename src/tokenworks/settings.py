@@ -68,6 +68,7 @@ class FlywheelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a server keeps its tasks turning."""
 
     look_s: float = 5.0  # how often it looks what tasks ask for; 0: turns are run by hand
+    gives_way: bool = True  # a turn gets only the time that nobody else wants; false: its fair share
 
 
 class PlatformSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tokenworks.core.clock import iso
+from tokenworks.core.errors import NotFoundError
 
 if TYPE_CHECKING:
     from tokenworks.core.model import Release
@@ -26,21 +27,23 @@ def register(app: typer.Typer) -> None:
 @group.command()
 def show(
     context: typer.Context,
+    alias: Annotated[str | None, typer.Argument(help="The task whose release it is [default: all].")] = None,
     at: Annotated[str | None, typer.Option(help="An instant such as 2026-03-03 or 2026-03-03T12:00.")] = None,
 ) -> None:
-    """Show what answers for each alias, now or at an earlier instant."""
+    """Show what answers, and what is on trial beside it, now or at an earlier instant."""
     from tokenworks.cli.tables import unlearned_lines
     from tokenworks.factory.erasing import unlearned
 
     still: list[str] = []
     with context.obj.factory() as factory:
+        found = [one for one in factory.catalog.releases.all_current() if alias in (None, one.alias)]
+        if alias is not None and not found:
+            raise NotFoundError(f"{alias} was never released; see: tokenworks release show")
         if at is None:
-            found = factory.catalog.releases.all_current()
             still = unlearned_lines(unlearned(factory))
         else:
             instant = datetime.fromisoformat(at).timestamp()
-            aliases = [release.alias for release in factory.catalog.releases.all_current()]
-            found = [one for alias in aliases if (one := factory.catalog.releases.at(alias, instant))]
+            found = [then for one in found if (then := factory.catalog.releases.at(one.alias, instant))]
     lines = [
         f"{one.alias:<16} {one.model}@{one.version:<5} {iso(one.at)}  {one.by}: {one.reason}{_on_trial(one)}"
         for one in found
@@ -50,10 +53,13 @@ def show(
 
 @group.command()
 def history(context: typer.Context, alias: Alias) -> None:
-    """Show every release and roll-back of an alias, oldest first."""
+    """Show every step of an alias, oldest first: releases, trials, roll-backs."""
     with context.obj.factory() as factory:
         found = factory.catalog.releases.history(alias)
-    lines = [f"{iso(one.at)}  {one.action:<9} {one.model}@{one.version:<4} {one.by}: {one.reason}" for one in found]
+    lines = [
+        f"{iso(one.at)}  {one.action:<9} {one.model}@{one.version:<4} {one.by}: {one.reason}{_on_trial(one)}"
+        for one in found
+    ]
     context.obj.show(found, "\n".join(lines) or f"{alias} was never released")
 
 
@@ -71,10 +77,12 @@ def promote(
 
 @group.command()
 def rollback(context: typer.Context, alias: Alias, reason: Reason = "by hand") -> None:
-    """Go back to the version that answered before this one."""
+    """Go back to the version that answered before this one; during a trial, end the trial."""
     with context.obj.factory() as factory:
         done = factory.rollback(alias, reason=reason)
-    context.obj.show(done, f"{done.alias} is answered by {done.model}@{done.version} again")
+    again = "goes on to be" if done.action == "end" else "is"
+    what = "; the trial is over" if done.action == "end" else " again"
+    context.obj.show(done, f"{done.alias} {again} answered by {done.model}@{done.version}{what}")
 
 
 @group.command()

@@ -47,7 +47,7 @@ def run(
     name: Name,
     because: Annotated[str, typer.Option(help="Why, for the record.")] = "asked for",
     yield_for: Annotated[
-        int | None, typer.Option(hidden=True, help="Server process to give way to, and to die with.")
+        int | None, typer.Option(hidden=True, help="Server process to die with, and to give way to.")
     ] = None,
 ) -> None:
     """Take the task's open turn as far as it goes, or begin a new one: select, train, gate, trial, release."""
@@ -58,7 +58,8 @@ def run(
         from tokenworks.core.process import die_with, yield_to_traffic
 
         die_with(yield_for)
-        yield_to_traffic()
+        if ours.settings.flywheel.gives_way:
+            yield_to_traffic()
     with ours.factory() as factory, Screen(ours.console) as screen:
         state = factory.listening(screen).turn(name, reason=because)
         _show(ours, state, factory.turn_story(state))
