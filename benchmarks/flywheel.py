@@ -24,11 +24,14 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+import sequential
 
 RESULTS = Path(__file__).parent / "results"
 CORRECTED, MISLED = 0.20, 0.05  # of all requests
@@ -216,7 +219,8 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             )  # fmt: skip
             print(
                 f"turn {number}: {found:.4f}  {state['outcome']}  {len(part)} requests, {failed} failed, "
-                f"{state['new']} selected, {curve[-1]['quarantined']} in quarantine, {turn_s:.0f} s",
+                f"{state['new']} selected, {curve[-1]['quarantined']} in quarantine, {turn_s:.0f} s; "
+                f"{'; '.join(state['says'])}",
                 flush=True,
             )
     story = command.text("turn", "show")
@@ -235,19 +239,39 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
+def false_promotions(curve: list[dict[str, Any]]) -> dict[str, float]:
+    """Return how often equals are promoted over simulated turns, and the promotions of this stream that lost accuracy.
+
+    Alpha is 5 % for the gate, and for the trial after it once more.
+    """
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        gate = list(pool.map(sequential.gate_on_equals, range(sequential.TRIALS), chunksize=20))
+        trial = list(pool.map(sequential.live, range(sequential.TRIALS), chunksize=20))
+    return {
+        "turns": sequential.TRIALS,
+        "gate": gate.count("promote") / len(gate),
+        "trial": sum(one.decision == "promote" for one in trial) / len(trial),
+        "rolled_back": sum(one.decision == "roll-back" for one in trial) / len(trial),
+        "here": sum(step < 0 for step in promotion_steps(curve)),
+    }
+
+
+def promotion_steps(curve: list[dict[str, Any]]) -> list[float]:
+    """Return what each promotion changed in accuracy."""
+    pairs = itertools.pairwise(curve)
+    return [after["accuracy"] - before["accuracy"] for before, after in pairs if after["outcome"] == "promoted"]
+
+
 def summary(found: dict[str, Any]) -> dict[str, Any]:
     """Return the figures that the bar is about."""
     curve = found["curve"]
-    steps = [
-        after["accuracy"] - before["accuracy"]
-        for before, after in itertools.pairwise(curve)
-        if after["outcome"] == "promoted"
-    ]
+    steps = promotion_steps(curve)
     return {
         "share_of_full": curve[-1]["accuracy"] / found["full"],
         "worst_promotion": min(steps, default=0.0),
         "margin": MARGIN,
         "promotions": len(steps),
+        "false_promotions": false_promotions(curve),
         "failed_requests": sum(one.get("failed", 0) for one in curve),
         "loop_cost_s": sum(one.get("train_s", 0) + one.get("engine_s", 0) for one in curve),
     }
@@ -263,6 +287,7 @@ def machine() -> dict[str, Any]:
 def table(report: dict[str, Any]) -> str:
     """Return the report as Markdown."""
     sums, sizes = report["summary"], report["sizes"]
+    false = sums["false_promotions"]
     lines = [
         "# Flywheel: a stream of intents",
         "",
@@ -289,6 +314,11 @@ def table(report: dict[str, Any]) -> str:
             f"{sums['share_of_full']:.1%} of it (bar 95 %). Worst promotion {sums['worst_promotion']:+.4f} (margin "
             f"{sums['margin']:g}). {sums['failed_requests']} requests failed. The loop cost "
             f"{sums['loop_cost_s']:.0f} machine-seconds.",
+            "",
+            f"False promotions: {false['here']} of {sums['promotions']} here lost accuracy. Over {false['turns']:,} "
+            f"simulated turns of an equal the gate promotes {false['gate']:.1%} as better (alpha 5 %); the trial, seen "
+            f"after every request, rolls {false['rolled_back']:.1%} of them back and passes {false['trial']:.1%} as "
+            "not worse, which they are.",
             "",
         ]
     )

@@ -25,7 +25,7 @@ from tokenworks.line.evaluate.gate import decide
 from tokenworks.line.evaluate.graders import accuracy
 from tokenworks.line.evaluate.intervals import z_of
 from tokenworks.line.evaluate.paired import paired_gain
-from tokenworks.line.evaluate.report import Evaluation, Item
+from tokenworks.line.evaluate.report import QUADRATIC, Evaluation, Item
 from tokenworks.line.evaluate.sizing import plan_items
 
 RESULTS = Path(__file__).parent / "results"
@@ -97,8 +97,11 @@ def gate_on_equals(seed: int) -> str:
     rng = np.random.default_rng(seed)
 
     def one(prefix: str, n: int) -> Evaluation:
+        sure = rng.beta(9, 1, n)
+        right = (rng.random(n) < sure).astype(float)
         items = tuple(
-            Item(id=f"{prefix}{i}", score=float(ok), group=f"c{i % 5}") for i, ok in enumerate(rng.random(n) < 0.9)
+            Item(id=f"{prefix}{i}", score=ok, group=f"c{i % 5}", parts={QUADRATIC: 2 * p * ok - p * p})
+            for i, (ok, p) in enumerate(zip(right.tolist(), sure.tolist(), strict=True))
         )
         figures = {"accuracy": accuracy.figure(items)}
         return Evaluation(

@@ -13,7 +13,8 @@ from tokenworks.core.ids import content_id
 from tokenworks.core.task import Task, read_task
 from tokenworks.factory.answering import Answering
 from tokenworks.factory.house import House
-from tokenworks.line.produce import Judge, Producer
+from tokenworks.line.comparing import Judge
+from tokenworks.line.produce import Producer
 from tokenworks.line.run import Runner
 from tokenworks.store.nouns import CatalogTask
 

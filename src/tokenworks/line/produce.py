@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,12 +13,9 @@ from tokenworks.core.clock import Clock
 from tokenworks.core.errors import NotFoundError, RefusedError
 from tokenworks.core.label import Label, highest
 from tokenworks.core.model import ModelVersion
-from tokenworks.core.request import Answerer
 from tokenworks.core.task import Task
-from tokenworks.line.evaluate.gate import ALPHA, decide
-from tokenworks.line.evaluate.params import EvaluateParams
+from tokenworks.line.comparing import Comparing, Judge, Judged, Trained
 from tokenworks.line.evaluate.report import Evaluation
-from tokenworks.line.evaluate.stage import evaluate_stage
 from tokenworks.line.evaluate.verdict import Verdict
 from tokenworks.line.events import Said
 from tokenworks.line.facts import model_facts
@@ -31,27 +27,6 @@ from tokenworks.line.release.release import promote
 from tokenworks.line.run import Runner, stage_key
 from tokenworks.store.catalog import Catalog
 
-ANSWER_TOKENS = 256  # of a judged answer, at most
-Offer = Callable[[str, str], None]  # (model ref, folder digest): make an unreleased model answerable
-
-
-@dataclass(frozen=True)
-class Judge:
-    """How models are asked: through the same request path as everybody."""
-
-    answer: Answerer
-    offer: Offer
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A candidate before it has a version number."""
-
-    weights: str  # digest of the unsigned model folder: equal inputs give an equal digest
-    key: str  # identity of the training stage
-    ref: str  # what it is called while it is judged
-    label: str = "public"  # of the model that its training began at, beyond the task's base
-
 
 @dataclass(frozen=True)
 class Way:
@@ -61,15 +36,6 @@ class Way:
     trainer: Any
     params: Any
     inputs: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A candidate's evaluation and the gate's word on it."""
-
-    report: str  # digest
-    verdict: Verdict
-    engine_s: float  # seconds of engines that the judging took, where it was not known already
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +90,7 @@ class Producer:
         version = self.incumbent(task)
         if version is None:
             raise NotFoundError(f"nothing is released for task {task.name}; run: tokenworks train FILE")
-        return self._read(self._evaluate(task, version.ref, version.folder, material.judge))
+        return self._read(self._comparing.evaluate(task, version.ref, version.folder, material.judge))
 
     # -- the steps, for callers that decide themselves what comes next
 
@@ -144,32 +110,8 @@ class Producer:
     def judge(
         self, task: Task, material: Material, trained: Trained, incumbent: ModelVersion | None, *, rivals: int = 1
     ) -> Judged:
-        """Compare a candidate with the incumbent on the same items; a first model is compared with its baselines.
-
-        With several `rivals` for one place, each is judged at alpha / rivals (Bonferroni).
-        """
-        started = time.monotonic()
-        report = self._evaluate(task, trained.ref, trained.weights, material.judge)
-        candidate, alpha = self._read(report), ALPHA / rivals
-        if incumbent is None:
-            verdict = decide(candidate, None, check=task.check, limits=task.limits, alpha=alpha)
-            return Judged(report, verdict, time.monotonic() - started)
-        before = self._read(self._evaluate(task, incumbent.ref, incumbent.folder, material.judge))
-
-        def both(gold: str) -> tuple[Evaluation, Evaluation] | None:
-            return self._both(task, trained, incumbent, {**material.judge, "gold": gold}) if gold else None
-
-        verdict = decide(
-            candidate,
-            before,
-            check=task.check,
-            limits=task.limits,
-            fresh=both(material.fresh),
-            general=both(material.general),
-            safety=both(material.safety),
-            alpha=alpha,
-        )
-        return Judged(report, verdict, time.monotonic() - started)
+        """Compare a candidate with the incumbent; of several `rivals` each is judged at alpha / rivals."""
+        return self._comparing.judge(task, material, trained, incumbent, rivals=rivals)
 
     def register(self, task: Task, material: Material, trained: Trained, report: str) -> ModelVersion:
         """Sign the candidate with its bill of materials and give it a number; known already, it keeps its number."""
@@ -216,30 +158,9 @@ class Producer:
         for line in verdict.story():
             self.runner.listen(Said(task=task.name, stage="gate", text=line))
 
-    def _evaluate(self, task: Task, ref: str, folder: str, judge: Mapping[str, str]) -> str:
-        self.judge_by.offer(ref, folder)
-        params = EvaluateParams(
-            task=task.name,
-            kind=task.kind,
-            metric=task.metric,
-            model_ref=ref,
-            schema=_schema(task),
-            seed=task.model.seed,
-            max_tokens=_answer_room(self.runner.artifacts.folder(folder)),
-        )
-        stage = evaluate_stage(self.judge_by.answer)
-        return self.runner.run(stage, {"model": folder, **judge}, params, task=task.name)["evaluation"]
-
-    def _both(
-        self, task: Task, trained: Trained, incumbent: ModelVersion, judge: Mapping[str, str]
-    ) -> tuple[Evaluation, Evaluation] | None:
-        """Return candidate and incumbent on the same items; baselines are for gold alone."""
-        if not self.runner.artifacts.size(judge["gold"]):
-            return None
-        inputs = {name: digest for name, digest in judge.items() if name != "train"}
-        after = self._evaluate(task, trained.ref, trained.weights, inputs)
-        before = self._evaluate(task, incumbent.ref, incumbent.folder, inputs)
-        return self._read(after), self._read(before)
+    @property
+    def _comparing(self) -> Comparing:
+        return Comparing(self.runner, self.judge_by)
 
     def _promote(self, version: ModelVersion, verdict: Verdict, evidence: str, by: str) -> None:
         promote(
@@ -299,18 +220,3 @@ def _label(catalog: Catalog, task: Task, material: Material) -> Label:
     name, _, number = task.model.base.partition("@")
     base = catalog.models.get(name, int(number)) if number.isdigit() else None
     return highest([material.label, *([Label.parse(base.label)] if base else [])])
-
-
-def _answer_room(folder: Path) -> int:
-    """Return how long an answer may be when judged: half the model's context, so that prompts have the other half."""
-    context = msgspec.json.decode((folder / "config.json").read_bytes()).get(
-        "max_position_embeddings", 2 * ANSWER_TOKENS
-    )
-    return min(ANSWER_TOKENS, int(context) // 2)
-
-
-def _schema(task: Task) -> dict[str, Any] | None:
-    if not task.data.schema:
-        return None
-    schema: dict[str, Any] = msgspec.json.decode(task.path(task.data.schema).read_bytes())
-    return schema

@@ -14,7 +14,7 @@ from tokenworks.flywheel.select import caps
 from tokenworks.flywheel.select.clusters import clusters
 from tokenworks.flywheel.select.features import Hashed, unit
 from tokenworks.flywheel.select.rows import Row
-from tokenworks.flywheel.select.split import is_fresh, with_groups
+from tokenworks.flywheel.select.split import fresh_groups, is_fresh, with_groups
 from tokenworks.flywheel.select.volume import by_lot, choose, most_telling
 
 COUNTS = st.lists(st.integers(1, 500), min_size=1, max_size=40)
@@ -106,6 +106,26 @@ def test_a_group_is_the_conversation_else_the_user_else_the_request():
 def test_with_few_users_a_day_of_a_user_is_a_group():
     monday, tuesday = with_groups([row(1, user="u"), row(2, user="u", asked_at=86_400.0 + 5)])
     assert monday.group != tuesday.group
+
+
+def test_what_is_measured_on_came_after_what_the_model_in_production_learned():
+    rows = [row(number, user=f"u{number % 40}", at=float(number)) for number in range(400)]
+    first = with_groups(rows)
+    measured = fresh_groups(first, share=0.3, seed=0)
+    assert 6 <= len(measured) <= 18  # of 40 users
+    later = with_groups(rows, 200.0)
+    second = fresh_groups(later, share=0.3, seed=0, learned_until=200.0)
+    assert second
+    assert min(each.at for each in later if each.group in second) > 200.0
+    users = {each.user for each in later if each.group in second}
+    assert users != {each.user for each in first if each.group in measured}  # others have their turn to teach
+
+
+def test_a_conversation_that_began_before_is_never_measured_on():
+    rows = [row(n, conversation=f"c{n % 30}", at=float(n)) for n in range(60)]
+    grouped = with_groups(rows, 14.5)
+    found = fresh_groups(grouped, share=1.0, seed=0, learned_until=14.5)
+    assert found == {f"conversation:c{n}" for n in range(15, 30)}
 
 
 @settings(deadline=None)

@@ -69,6 +69,21 @@ def test_a_sabotaged_candidate_is_refused_even_where_it_shines_on_fresh_items():
     assert verdict.decision == "reject"
 
 
+def test_a_gain_too_small_for_gold_or_fresh_items_alone_is_seen_on_both_together():
+    old, fresh_old = [True] * 400 + [False] * 100, [True] * 320 + [False] * 80
+    new, fresh_new = [True] * 404 + [False] * 96, [True] * 324 + [False] * 76
+    gold = evaluation(new), evaluation(old, ref="m@1")
+    fresh = evaluation(fresh_new), evaluation(fresh_old, ref="m@1")  # of the same ids: they are other items
+    alone = gate(*gold), gate(*fresh)
+    assert [one.paired["gold"].wins for one in alone] == [4, 4]
+    assert not alone[0].promoted
+    assert not alone[1].promoted
+    both = gate(*gold, fresh=fresh)
+    assert both.promoted
+    assert both.paired["gold and fresh"].n == 900
+    assert both.reasons[0].startswith("it is better on the gold and fresh items by +0.0089")
+
+
 def test_an_equal_model_on_gold_is_promoted_for_what_it_learnt_from_feedback():
     old = draw(1600, 0.9)
     fresh = (

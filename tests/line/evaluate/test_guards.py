@@ -11,10 +11,12 @@ from tokenworks.line.evaluate.asking import Reply
 from tokenworks.line.evaluate.gate import decide
 from tokenworks.line.evaluate.gold import read_gold, without_leaks
 from tokenworks.line.evaluate.graders import accuracy
+from tokenworks.line.evaluate.guards import slow
 from tokenworks.line.evaluate.intervals import quantile
 from tokenworks.line.evaluate.judging import judge
 from tokenworks.line.evaluate.ratios import cost_ratio, latency_ratio
 from tokenworks.line.evaluate.report import Evaluation, Item
+from tokenworks.line.evaluate.timing import Timed
 from tokenworks.line.evaluate.verdict import Verdict
 
 CLASSES = ("billing", "card", "login")
@@ -105,6 +107,18 @@ def test_a_candidate_that_is_slower_in_both_measurements_is_refused():
     assert verdict.ratios["latency_p95"].value == pytest.approx(1.6)
     assert "latency" in verdict.reasons[0]
     assert Verdict.from_json(verdict.to_json()) == verdict
+
+
+@pytest.mark.parametrize(("in_turns_s", "refused"), [(0.1, False), (0.2, True)])
+def test_models_asked_in_turns_decide_whether_one_is_slower(in_turns_s, refused):
+    spans = np.random.default_rng(4).gamma(20, 0.005, 900)
+    candidate = evaluation(NEW, latency_s=spans * 1.6, alone_s=0.16)
+    incumbent = evaluation(OLD, ref="m@1", latency_s=spans, alone_s=0.1)
+    assert slow(gate(candidate, incumbent))
+    again = gate(candidate, incumbent, timed=Timed(candidate=(in_turns_s,) * 64, incumbent=(0.1,) * 64))
+    assert slow(again) == refused
+    assert again.promoted != refused
+    assert f"measured again it was {in_turns_s / 0.1:.2f}x" in str(again.checks) or refused
 
 
 @pytest.mark.parametrize(("times", "alone_s"), [(1.6, 0.1), (1.1, 0.1)])

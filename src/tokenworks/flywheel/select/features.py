@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenworks.core.ids import sha256_hex
+from tokenworks.core.vector_file import embedded
 
 Vectors = NDArray[np.float32]  # [texts, dimensions], rows of length 1
 DIMENSIONS = 512
@@ -77,19 +77,11 @@ class Embedded:
     def __init__(self, folder: Path, digest: str, cache: Path, threads: int) -> None:
         self.name = f"embeddings of {digest[:12]}"
         self._folder, self._threads = folder, threads
-        self._cache = cache / f"vectors-{digest[:16]}"
+        self._cache = cache / f"vectors-{digest[:16]}.safetensors"
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Return a unit vector a text; raise `MissingExtraError` where torch is not installed."""
-        names = [sha256_hex(text.encode("utf-8", "surrogatepass"))[:24] for text in texts]
-        known = _read_cache(self._cache)
-        missing = list(dict.fromkeys(at for at, name in enumerate(names) if name not in known))
-        first = {names[at]: at for at in reversed(missing)}
-        if first:
-            made = self._embed([texts[at] for at in first.values()])
-            known.update(zip(first, made, strict=True))
-            _write_cache(self._cache, {name: known[name] for name in dict.fromkeys(names)})
-        return np.stack([known[name] for name in names]) if names else np.zeros((0, 1), np.float32)
+        return embedded(texts, self._embed, self._cache, most=MOST_EMBEDDED)
 
     def _embed(self, texts: list[str]) -> Vectors:
         from tokenworks.line.train._encoder_torch import embed_rows, has_bf16, load_encoder, prepare
@@ -98,27 +90,3 @@ class Embedded:
         prepare(self._threads)
         rows = tokenize(self._folder, texts)
         return np.asarray(embed_rows(load_encoder(self._folder), rows, bf16=has_bf16()).numpy(), np.float32)
-
-
-def _read_cache(path: Path) -> dict[str, NDArray[np.float32]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    file = path.with_suffix(".safetensors")
-    if not file.exists():
-        return {}
-    try:
-        found = load_file(file)
-    except (SafetensorError, OSError):  # dropped or damaged: it is only a cache
-        return {}
-    names = found["names"].tobytes()
-    return {names[at * 24 : at * 24 + 24].decode(): row for at, row in enumerate(found["vectors"])}
-
-
-def _write_cache(path: Path, vectors: dict[str, NDArray[np.float32]]) -> None:
-    from safetensors.numpy import save
-
-    from tokenworks.core.files import write_atomic
-
-    names = np.frombuffer("".join(vectors).encode(), np.uint8)
-    write_atomic(path.with_suffix(".safetensors"), save({"names": names, "vectors": np.stack(list(vectors.values()))}))

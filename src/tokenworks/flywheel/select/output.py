@@ -15,7 +15,7 @@ from tokenworks.flywheel.select.meaning import asked_text
 from tokenworks.flywheel.select.quarantine import Held
 from tokenworks.flywheel.select.rows import Row, Sieve, of_part
 from tokenworks.flywheel.select.signals import Signal
-from tokenworks.flywheel.select.split import is_fresh
+from tokenworks.flywheel.select.split import fresh_groups
 
 _SHOWN = 200  # characters of a text in quarantine
 _LINES = msgspec.json.Encoder().encode_lines
@@ -30,6 +30,8 @@ class Division(Protocol):
     def fresh(self) -> float: ...  # noqa: D102
     @property
     def seed(self) -> int: ...  # noqa: D102
+    @property
+    def learned_until(self) -> float: ...  # noqa: D102
     @property
     def since(self) -> float: ...  # noqa: D102
     @property
@@ -51,8 +53,8 @@ def write_parts(
 ) -> Written:
     """Store every part; return digests and counts."""
     examples = of_part(sieve.rows, "example")
-    fresh = [row for row in examples if is_fresh(row.group, share=params.fresh, seed=params.seed)]
-    groups = {row.group for row in fresh}
+    groups = fresh_groups(examples, share=params.fresh, seed=params.seed, learned_until=params.learned_until)
+    fresh = [row for row in examples if row.group in groups]
     # Pairs and clicks of a group that is measured on are not learned from either.
     pairs = [row for row in of_part(sieve.rows, "pair") if row.group not in groups]
     sieve.set_aside["pair of a group that is measured on"] += len(of_part(sieve.rows, "pair")) - len(pairs)

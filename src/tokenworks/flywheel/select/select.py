@@ -20,6 +20,7 @@ from tokenworks.line.run import Runner
 from tokenworks.line.train.bases import packaged_minilm
 
 HASHED = "hashed"  # in place of an encoder: words alone
+WITH_GOLD, WITHOUT_GOLD = 0.2, 0.4  # share of new groups that is measured on; without a gold file it decides alone
 PARTS = ("train", "fresh", "pairs", "clicks", "unlabelled", "members", "quarantine")
 
 
@@ -72,12 +73,14 @@ def select(
     earlier: str = "",
     encoder: str = "",
     since: float = 0.0,
+    learned_until: float = 0.0,
 ) -> Selection:
     """Return what `task` may learn from all traffic and feedback up to `until`, guarded against poisoning.
 
     `evals` are the blobs that nothing may be learned from, by name. `earlier` is the blob of the owner's examples
     (default: `data.examples` of the task file), `encoder` the folder of a base encoder (default: the built-in one where
-    it is installed; `HASHED`: none). The same call gives the same artifacts, unless texts were erased or something was
+    it is installed; `HASHED`: none). The model in production learned from feedback until `learned_until`: what is
+    measured on comes after it. The same call gives the same artifacts, unless texts were erased or something was
     released from quarantine since.
     """
     signals = _collected(task, runner, ledger_root, bodies, until)
@@ -87,7 +90,7 @@ def select(
     base = encoder or (_encoder(runner) if task.kind == "classify" else HASHED)
     if base != HASHED:
         inputs["encoder"] = base
-    outputs = runner.run(SELECT, inputs, _params(task, runner, since), task=task.name)
+    outputs = runner.run(SELECT, inputs, _params(task, runner, since, learned_until), task=task.name)
     report = msgspec.json.decode(runner.artifacts.get_bytes(outputs["report"]), type=SelectionReport)
     parts = {name: outputs[name] for name in PARTS}
     return Selection(**parts, report_digest=outputs["report"], signals=signals, report=report)
@@ -104,13 +107,15 @@ def _collected(task: Task, runner: Runner, ledger_root: Path, bodies: Bodies, un
     return digest
 
 
-def _params(task: Task, runner: Runner, since: float) -> SelectParams:
+def _params(task: Task, runner: Runner, since: float, learned_until: float) -> SelectParams:
     lifted = pardons(runner.catalog, task.name)
     return SelectParams(
         task=task.name,
         kind=task.kind,
         label=task.task.label,
         since=since,
+        learned_until=learned_until,
+        fresh=WITH_GOLD if task.check.gold else WITHOUT_GOLD,
         seed=task.model.seed,
         per_principal=task.turn.per_principal,
         pardoned=tuple(sorted(lifted.feedback)),

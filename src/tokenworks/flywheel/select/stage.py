@@ -38,6 +38,7 @@ class SelectParams(msgspec.Struct, frozen=True, kw_only=True):
     label: str = "internal"  # the highest that the task may see
     since: float = 0.0  # feedback after it counts as new
     fresh: float = 0.2  # share of the groups that is only measured on
+    learned_until: float = 0.0  # the model in production learned from feedback until then
     seed: int = 0
     per_principal: float = 0.1
     most: int = 50_000  # rows learned or measured on
@@ -114,7 +115,7 @@ class _Work:
         bench.progress(4, 5, unit="steps", note=f"{len(sieve.rows)} rows")
         self._limit(self._params.most, most_telling)
         self._cap_principals()
-        sieve.rows = split.with_groups(sieve.rows)
+        sieve.rows = split.with_groups(sieve.rows, self._params.learned_until)
 
     def _judge(self) -> None:
         some = len(self._sieve.rows) + len(self._trusted.texts)

@@ -13,8 +13,8 @@ from tokenworks.flywheel.candidates import STRATEGIES
 from tokenworks.flywheel.turn.selecting import additions
 from tokenworks.flywheel.turn.state import Step, Tried, TurnState
 from tokenworks.flywheel.turn.works import Done, Works, ends, pinned
+from tokenworks.line.comparing import Judged, Trained
 from tokenworks.line.evaluate.report import Evaluation
-from tokenworks.line.produce import Judged, Trained
 from tokenworks.store.artifacts import ArtifactStore
 
 

@@ -5,6 +5,8 @@ Engine-seconds are the unit until money is metered; a wrong answer is priced in 
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 DAY_S = 86_400.0
@@ -54,6 +56,7 @@ def payback(*, cost_s: float, traffic: Traffic, gain: float, latency_saved_s: fl
     people = traffic.per_day * gain * correction_s
     engines = traffic.per_day * latency_saved_s
     total = people + engines
+    days = cost_s / total if total > 0 else math.inf
     return Payback(
         cost_s=cost_s,
         answers_per_day=traffic.per_day,
@@ -61,5 +64,5 @@ def payback(*, cost_s: float, traffic: Traffic, gain: float, latency_saved_s: fl
         engine_saved_s_per_day=engines,
         person_saved_s_per_day=people,
         correction_s=correction_s,
-        days=cost_s / total if total > 0 else None,
+        days=days if math.isfinite(days) else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tokenworks.core.model import ModelVersion
 from tokenworks.core.task import Task
+from tokenworks.line.evaluate.gains import POOLED
 from tokenworks.line.evaluate.report import Evaluation
 from tokenworks.line.evaluate.sizing import plan_items
 from tokenworks.line.recipes import Material
@@ -22,7 +23,9 @@ def what_can_be_decided(
     accuracy = before.headline.value if before is not None and before.metric == task.metric else None
     sets = {"gold": material.judge.get("gold", ""), "fresh": material.fresh, "general": material.general}
     counts = {name: _rows(artifacts, digest) for name, digest in sets.items() if digest}
-    chances = 2 if counts.get("fresh") else 1
+    chances = 2 if task.kind == "classify" else 1  # by class and by probability
+    if counts.get("fresh"):  # a gain is then looked for on all items, and on fresh ones alone
+        chances, counts[POOLED] = chances + 1, counts.get("gold", 0) + counts["fresh"]
     return tuple(
         line
         for name, have in counts.items()

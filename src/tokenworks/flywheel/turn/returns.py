@@ -7,6 +7,7 @@ from tokenworks.flywheel.turn.state import TurnState
 from tokenworks.flywheel.turn.works import Works, pinned
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.reader import read
+from tokenworks.line.evaluate.gains import POOLED
 from tokenworks.line.evaluate.report import Evaluation
 from tokenworks.line.evaluate.verdict import Verdict
 
@@ -20,7 +21,7 @@ def returns(works: Works, state: TurnState) -> Payback | None:
         return None
     artifacts, models = works.runner.artifacts, works.catalog.models
     verdict = Verdict.from_json(artifacts.get_bytes(state.verdict))
-    pair = verdict.paired.get("fresh") or verdict.paired.get("gold")
+    pair = verdict.paired.get(POOLED) or verdict.paired.get("gold")
     if pair is None or verdict.metric == "bits_per_byte":
         return None
     before = Evaluation.from_json(artifacts.get_bytes(models.find(state.incumbent).evaluation))

@@ -7,7 +7,7 @@ from typing import Any
 from tokenworks.core.task import Task
 from tokenworks.flywheel.select.select import Selection, select
 from tokenworks.flywheel.turn.ending import DUE
-from tokenworks.flywheel.turn.state import TurnState
+from tokenworks.flywheel.turn.state import Turns, TurnState
 from tokenworks.flywheel.turn.works import Done, Works, ends, pinned
 from tokenworks.line.recipes import Additions
 
@@ -25,12 +25,19 @@ def select_step(works: Works, state: TurnState) -> Done:
         until=state.until,
         evals=evaluation_sets(works, task),
         since=state.since,
+        learned_until=learned_until(works, state),
     )
     changes = {"selection": as_record(chosen), "new": chosen.new}
     if not chosen.new and task.kind not in FROM_DOCUMENTS and works.catalog.objects.get(DUE, task.name) is None:
         return ends("nothing-new", "nothing new since the last turn", evidence=chosen.report_digest, **changes)
     says = f"{chosen.new} new items, {chosen.report.quarantined} feedback entries in quarantine"
     return Done(says, {**changes, "step": "train"}, chosen.report_digest)
+
+
+def learned_until(works: Works, state: TurnState) -> float:
+    """Return until when feedback may have taught the model in production: the end of what its own turn looked at."""
+    turns = Turns(works.catalog).of(state.task)
+    return max((one.until for one in turns if one.candidate and one.candidate == state.incumbent), default=0.0)
 
 
 def evaluation_sets(works: Works, task: Task) -> dict[str, str]:

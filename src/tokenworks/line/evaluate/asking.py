@@ -59,6 +59,34 @@ def ask_one_by_one(
     return asyncio.run(_ask_one_by_one(answer, requests, budget_s, progress))
 
 
+def ask_in_turns(
+    answer: Answerer, one: Sequence[Request], other: Sequence[Request], *, budget_s: float, progress: Progress
+) -> list[tuple[Reply, Reply]]:
+    """Send each question of `one` and of `other`, now this first and now that, until `budget_s` seconds are spent.
+
+    The first question is asked once more before, so that both are warm.
+    """
+    return asyncio.run(_ask_in_turns(answer, one, other, budget_s, progress))
+
+
+async def _ask_in_turns(
+    answer: Answerer, one: Sequence[Request], other: Sequence[Request], budget_s: float, progress: Progress
+) -> list[tuple[Reply, Reply]]:
+    for request in (*one[:1], *other[:1]):
+        await _ask(answer, request)
+    started, found = time.perf_counter(), list[tuple[Reply, Reply]]()
+    for mine, theirs in zip(one, other, strict=True):
+        if len(found) % 2:
+            second, first = await _ask(answer, theirs), await _ask(answer, mine)
+        else:
+            first, second = await _ask(answer, mine), await _ask(answer, theirs)
+        found.append((first, second))
+        progress(len(found), len(one), unit="items", note="latency, in turns")
+        if time.perf_counter() - started > budget_s:
+            break
+    return found
+
+
 async def _ask_one_by_one(
     answer: Answerer, requests: Sequence[Request], budget_s: float, progress: Progress
 ) -> list[Reply]:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 
 from tokenworks.core.task import TaskCheck, TaskLimits
 from tokenworks.line.evaluate.cost import Cost, EngineSeconds
+from tokenworks.line.evaluate.gains import compare, look_for
 from tokenworks.line.evaluate.grade import Metric, metric_named
 from tokenworks.line.evaluate.guards import Guarded, guard_safety, guard_speed
-from tokenworks.line.evaluate.paired import Paired, items_needed
+from tokenworks.line.evaluate.paired import Paired, items_needed, words
 from tokenworks.line.evaluate.report import Evaluation, Figure, paired_items
 from tokenworks.line.evaluate.soundness import failing, sound, whole
+from tokenworks.line.evaluate.timing import Timed
 from tokenworks.line.evaluate.verdict import Check, Decision, Verdict
 
 ALPHA = 0.05
@@ -46,24 +48,26 @@ def decide(
     general: Both | None = None,
     safety: Both | None = None,
     cost: Cost = ENGINE_SECONDS,
+    timed: Timed | None = None,
     alpha: float = ALPHA,
     power: float = POWER,
 ) -> Verdict:
     """Return the verdict on `candidate`.
 
-    Against an `incumbent` it must be not worse than `check.margin` on the gold items, and better either there or on
-    `fresh`: (candidate, incumbent) evaluated on the same items from feedback that neither was trained on. On `general`
-    it must be not worse either, on `safety` no item may turn wrong, and neither p95 latency nor the `cost` of a right
-    answer may be proven to exceed its margin. Without an incumbent it must beat its best baseline. Floors, per class
-    too, and limits hold in any case. Over all tests together an equal model is promoted with a probability of `alpha`
-    at most.
+    Against an `incumbent` it must be not worse than `check.margin` on the gold items, and show a gain (`gains.py`) on
+    these or on `fresh`: (candidate, incumbent) evaluated on the same items from feedback that neither was trained on.
+    On `general` it must be not worse either, on `safety` no item may turn wrong, and neither p95 latency nor the `cost`
+    of a right answer may be proven to exceed its margin; `timed` are both asked in turns, where that was doubted.
+    Without an incumbent it must beat its best baseline. Floors, per class too, and limits hold in any case. Over all
+    tests together an equal model is promoted with a probability of `alpha` at most.
     """
     metric = metric_named(candidate.metric)
     against, other = _other(candidate, incumbent, metric)
     hard = [*_floors(candidate, check, metric), *_limits(candidate, limits)]
     unsound, guarded, cut = sound(candidate), Guarded(), tuple[str, ...]()
     if incumbent is not None and incumbent.metric == candidate.metric and not unsound:
-        guarded = _guarded(candidate, incumbent, safety, check, cost, alpha)
+        speed = guard_speed(candidate, incumbent, check, cost, alpha, timed)
+        guarded = _guarded(candidate, incumbent, safety, check.margin, speed, alpha)
         candidate, cut = whole(candidate, incumbent)
         fresh, general = _whole(fresh), _whole(general)
     hard += [*unsound, *guarded.checks]
@@ -103,10 +107,9 @@ def decide(
 
 
 def _guarded(
-    candidate: Evaluation, incumbent: Evaluation, safety: Both | None, check: TaskCheck, cost: Cost, alpha: float
+    candidate: Evaluation, incumbent: Evaluation, safety: Both | None, margin: float, speed: Guarded, alpha: float
 ) -> Guarded:
-    speed = guard_speed(candidate, incumbent, check, cost, alpha)
-    kept = guard_safety(whole(*safety)[0], safety[1], check.margin, alpha) if safety else Guarded()
+    kept = guard_safety(whole(*safety)[0], safety[1], margin, alpha) if safety else Guarded()
     answers = failing(candidate, incumbent, alpha)
     return Guarded((*answers, *kept.checks, *speed.checks), speed.ratios, kept.notes)
 
@@ -119,9 +122,9 @@ def _remembering(
     contest: _Contest, general: Both, metric: Metric, margin: float, alpha: float, power: float
 ) -> _Contest:
     """Hold a contest back whose winner forgot, or may have forgotten, what is general."""
-    pair = _compare(*general, metric, alpha)
+    pair = compare(*general, metric, alpha)
     holds = pair.low > -margin and pair.n > 0
-    check = Check(name="not worse on general", holds=holds, says=f"{_words(pair)}, margin {margin:g}")
+    check = Check(name="not worse on general", holds=holds, says=f"{words(pair)}, margin {margin:g}")
     seen = replace(contest, checks=(*contest.checks, check), paired={**contest.paired, "general": pair})
     if holds or contest.decision == "reject":
         return seen
@@ -147,10 +150,10 @@ def _alone(hard: Sequence[Check]) -> _Contest:
 def _first(
     candidate: Evaluation, baseline: Evaluation, against: str, metric: Metric, margin: float, alpha: float, power: float
 ) -> _Contest:
-    pair = _compare(candidate, baseline, metric, alpha)
-    better = Check(name=f"better than {against}", holds=pair.superior, says=_words(pair))
+    pair = compare(candidate, baseline, metric, alpha)
+    better = Check(name=f"better than {against}", holds=pair.superior, says=words(pair))
     if pair.superior:
-        return _Contest("promote", (better,), (f"it beats {against} by {_words(pair)}",), {"gold": pair})
+        return _Contest("promote", (better,), (f"it beats {against} by {words(pair)}",), {"gold": pair})
     decision, why, more = _short_of(pair, "better", margin, alpha, power)
     return _Contest(decision, (better,), (f"against {against}: {why}",), {"gold": pair}, more)
 
@@ -164,27 +167,20 @@ def _next(
     alpha: float,
     power: float,
 ) -> _Contest:
-    # Bonferroni: with two chances to show an improvement, each gets half of alpha.
-    share = alpha / 2 if fresh else alpha
-    floor = _compare(candidate, incumbent, metric, alpha)
-    on_gold = _compare(candidate, incumbent, metric, share) if fresh else floor
-    paired = {"gold": on_gold}
-    if fresh:
-        paired["fresh"] = _compare(*fresh, metric, share)
+    floor = compare(candidate, incumbent, metric, alpha)
+    gains = look_for(candidate, incumbent, fresh, metric, alpha)
+    paired = {"gold": floor, **gains.pairs}
     not_worse = Check(
-        name="not worse", holds=floor.low > -margin and floor.n > 0, says=f"{_words(floor)}, margin {margin:g}"
+        name="not worse", holds=floor.low > -margin and floor.n > 0, says=f"{words(floor)}, margin {margin:g}"
     )
-    better = [Check(name=f"better on {name}", holds=pair.superior, says=_words(pair)) for name, pair in paired.items()]
-    checks = (not_worse, *better)
+    checks = (not_worse, *gains.checks)
     if not not_worse.holds:
         decision, why, more = _short_of(floor, "not worse", margin, alpha, power)
         return _Contest(decision, checks, (why,), paired, more)
-    won = [name for name, pair in paired.items() if pair.superior]
-    if won:
-        reasons = tuple(f"it is better on the {name} items by {_words(paired[name])}" for name in won)
-        return _Contest("promote", checks, (*reasons, f"it is not worse by {margin:g} or more on gold"), paired)
-    where, closest = min(paired.items(), key=lambda entry: entry[1].p_better)
-    decision, why, more = _short_of(closest, "better", margin, share, power)
+    if gains.shown:
+        return _Contest("promote", checks, (*gains.shown, f"it is not worse by {margin:g} or more on gold"), paired)
+    where, closest = gains.closest
+    decision, why, more = _short_of(closest, "better", margin, gains.alpha, power)
     return _Contest(decision, checks, (f"it is not worse, and on the {where} items {why}",), paired, more)
 
 
@@ -193,26 +189,22 @@ def _short_of(pair: Paired, goal: str, margin: float, alpha: float, power: float
     if pair.n == 0:
         return "reject", "the two reports have no item in common: evaluate both on the same gold set", 0
     if pair.inferior or pair.high < -margin:
-        return "reject", f"it is worse: {_words(pair)}", 0
+        return "reject", f"it is worse: {words(pair)}", 0
     if goal == "better" and pair.difference <= 0:
-        return "reject", f"no improvement was seen: {_words(pair)}", 0
+        return "reject", f"no improvement was seen: {words(pair)}", 0
     if goal == "not worse" and pair.difference <= -margin:
-        return "reject", f"it may well be worse than the margin of {margin:g}: {_words(pair)}", 0
+        return "reject", f"it may well be worse than the margin of {margin:g}: {words(pair)}", 0
     wanted = margin or abs(pair.difference)
     if wanted <= 0:
-        return "reject", f"with a margin of 0 an equal model cannot pass: {_words(pair)}", 0
+        return "reject", f"with a margin of 0 an equal model cannot pass: {words(pair)}", 0
     more = items_needed(wanted, max(pair.spread, 1 / pair.n), alpha=alpha, power=power) - pair.n
     if more <= 0:
         return (
             "reject",
-            f"{pair.n} items are enough to see {wanted:g}, and it is not shown to be {goal}: {_words(pair)}",
+            f"{pair.n} items are enough to see {wanted:g}, and it is not shown to be {goal}: {words(pair)}",
             0,
         )
-    return "need-more", f"needs {more:,} more items to decide a margin of {wanted:g}: {_words(pair)}", more
-
-
-def _compare(candidate: Evaluation, other: Evaluation, metric: Metric, alpha: float) -> Paired:
-    return metric.compare(*paired_items(candidate.items, other.items), alpha=alpha)
+    return "need-more", f"needs {more:,} more items to decide a margin of {wanted:g}: {words(pair)}", more
 
 
 def _floors(candidate: Evaluation, check: TaskCheck, metric: Metric) -> list[Check]:
@@ -262,7 +254,3 @@ def _unshared(candidate: Evaluation, other: Evaluation | None) -> tuple[str, ...
 
 def _milliseconds(figure: Figure) -> str:
     return f"{figure.value * 1e3:.3g} ms [{figure.low * 1e3:.3g}, {figure.high * 1e3:.3g}] (n={figure.n})"
-
-
-def _words(pair: Paired) -> str:
-    return f"{pair.difference:+.4f} [{pair.low:+.4f}, {pair.high:+.4f}] on {pair.n} items"

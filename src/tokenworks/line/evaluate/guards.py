@@ -10,7 +10,10 @@ from tokenworks.line.evaluate.cost import Cost
 from tokenworks.line.evaluate.ratios import ENOUGH, Ratio, cost_ratio, latency_ratio
 from tokenworks.line.evaluate.report import Evaluation, Figure, Item, paired_items
 from tokenworks.line.evaluate.sizing import safety_bound, safety_items
-from tokenworks.line.evaluate.verdict import Check
+from tokenworks.line.evaluate.timing import Timed
+from tokenworks.line.evaluate.verdict import Check, Verdict
+
+SPEED = {"latency_p95": "latency", "cost": "cost per right answer"}
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,18 @@ class Guarded:
     notes: tuple[str, ...] = ()
 
 
-def guard_speed(candidate: Evaluation, incumbent: Evaluation, check: TaskCheck, cost: Cost, alpha: float) -> Guarded:
+def guard_speed(
+    candidate: Evaluation,
+    incumbent: Evaluation,
+    check: TaskCheck,
+    cost: Cost,
+    alpha: float,
+    timed: Timed | None = None,
+) -> Guarded:
     """Refuse what is proven to be slower, or to cost more, than its margin allows; say what is not decided.
 
-    Times carry the noise of the machine, which no resampling of items sees: so a refusal wants a second witness, the
-    answers timed one at a time and the rate under load, each of which was measured by itself.
+    Times carry the noise of the machine, which no resampling of items sees: so a refusal wants a second witness. The
+    best is `timed`, both models asked in turns; without it the answers timed one at a time and the rate under load.
     """
     mine, theirs = paired_items(candidate.items, incumbent.items)
     found = {
@@ -37,10 +47,16 @@ def guard_speed(candidate: Evaluation, incumbent: Evaluation, check: TaskCheck, 
         "latency_p95": _times(candidate, incumbent, "latency_p95_s"),
         "cost": _dearer(candidate, incumbent, mine, theirs),
     }
-    titles = {"latency_p95": "latency", "cost": "cost per right answer"}
+    if timed is not None:
+        witnesses = {"latency_p95": timed.p95, "cost": _times_right(timed.total, mine, theirs)}
     ratios = {name: ratio for name, (ratio, _) in found.items() if ratio is not None}
-    checks = tuple(_not_above(titles[name], ratio, found[name][1], witnesses[name]) for name, ratio in ratios.items())
+    checks = tuple(_not_above(SPEED[name], ratio, found[name][1], witnesses[name]) for name, ratio in ratios.items())
     return Guarded(checks, ratios)
+
+
+def slow(verdict: Verdict) -> bool:
+    """Return whether `verdict` refuses for speed or cost: both models are then worth timing in turns."""
+    return any(check.name in SPEED.values() and not check.holds for check in verdict.checks)
 
 
 def guard_safety(candidate: Evaluation, incumbent: Evaluation, margin: float, alpha: float) -> Guarded:
@@ -90,8 +106,13 @@ def _times(candidate: Evaluation, incumbent: Evaluation, name: str) -> float | N
 def _dearer(candidate: Evaluation, incumbent: Evaluation, mine: Sequence[Item], theirs: Sequence[Item]) -> float | None:
     """Return the ratio of seconds per right answer under load: (1 / answers per second) / share of right ones."""
     rate = _times(incumbent, candidate, "answers_per_s")
+    return None if rate is None else _times_right(rate, mine, theirs)
+
+
+def _times_right(ratio: float, mine: Sequence[Item], theirs: Sequence[Item]) -> float | None:
+    """Return the ratio of times an answer as that of times a right answer."""
     right, other = sum(item.score for item in mine), sum(item.score for item in theirs)
-    return rate * other / right if rate is not None and right > 0 else None
+    return ratio * other / right if right > 0 else None
 
 
 def _measured(figure: Figure) -> bool:

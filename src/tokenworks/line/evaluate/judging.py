@@ -11,8 +11,8 @@ from tokenworks.line.evaluate.asking import Asked, Reply
 from tokenworks.line.evaluate.gold import Gold
 from tokenworks.line.evaluate.grade import grader_named, metric_named
 from tokenworks.line.evaluate.intervals import mean_score, proportion, quantile, weighted_mean
-from tokenworks.line.evaluate.questions import answered, finish_of
-from tokenworks.line.evaluate.report import Figure, Item
+from tokenworks.line.evaluate.questions import answered, confidence_of, finish_of
+from tokenworks.line.evaluate.report import QUADRATIC, Figure, Item
 
 ALSO = {"classify": ("accuracy", "macro_f1")}  # told beside the task's metric
 
@@ -33,7 +33,7 @@ def judge(gold: Sequence[Gold], replies: Sequence[Reply], *, kind: str, metric: 
                 group=grade.group,
                 predicted=grade.predicted,
                 cluster=want.cluster,
-                parts=grade.parts,
+                parts=grade.parts | (_sureness(reply, grade.score, error) if kind == "classify" else {}),
                 latency_s=reply.latency_s,
                 ttft_s=reply.ttft_s,
                 tokens=reply.tokens,
@@ -42,6 +42,18 @@ def judge(gold: Sequence[Gold], replies: Sequence[Reply], *, kind: str, metric: 
             )
         )
     return items
+
+
+def _sureness(reply: Reply, score: float, error: str) -> dict[str, float]:
+    """Return the quadratic score of a class named with probability p: 2 p right - p^2, from -1 to 1.
+
+    It is proper (Brier 1950): told what is true of it, a model gains nothing by claiming more or less. Its mean is that
+    of p^2 for honest probabilities, so it grows with accuracy and shows gains that accuracy needs more items for.
+    """
+    if error:
+        return {QUADRATIC: -1.0}
+    sure = confidence_of(reply)
+    return {} if sure is None else {QUADRATIC: 2 * sure * score - sure**2}
 
 
 def figures_of(items: Sequence[Item], *, kind: str, metric: str) -> dict[str, Figure]:

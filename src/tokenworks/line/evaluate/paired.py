@@ -152,6 +152,11 @@ def _variance(gain: Floats, weights: Floats, groups: npt.NDArray[np.int64], diff
     return float((residuals**2).sum() / weights.sum() ** 2 * (count / max(count - 1, 1)))
 
 
+def words(pair: Paired) -> str:
+    """Return the difference with its bounds and how many items it rests on."""
+    return f"{pair.difference:+.4f} [{pair.low:+.4f}, {pair.high:+.4f}] on {pair.n} items"
+
+
 def nothing_shared(alpha: float) -> Paired:
     """Return what can be said without a single item in common: nothing."""
     return Paired(

@@ -36,6 +36,14 @@ def answered(reply: Reply, *, kind: str) -> tuple[str, str]:
         return "", f"the response has no answer in it ({type(error).__name__}: {error})"
 
 
+def confidence_of(reply: Reply) -> float | None:
+    """Return the probability that a classifier gives the class that it names; None where the answer has none."""
+    try:
+        return float(max(reply.body["data"][0]["probs"]))
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+
+
 def finish_of(reply: Reply, answer: str, *, kind: str) -> str:
     """Return how an answer ended that is not whole: 'length' or 'empty'; nothing for a whole one."""
     if kind == "classify" or reply.error:

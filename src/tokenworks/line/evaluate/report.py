@@ -9,6 +9,7 @@ import msgspec
 from tokenworks.core.errors import DataError
 from tokenworks.core.ids import canonical_json
 
+QUADRATIC = "quadratic"  # part of an item: the score of a class named with its probability
 COMPRESSOR = "compressor"  # the kind of a baseline that only measures
 
 

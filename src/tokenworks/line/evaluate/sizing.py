@@ -63,7 +63,7 @@ def plan_items(
 
     `discordant` is what an earlier turn showed (`Paired.spread`); without it, it is guessed from the incumbent's
     `accuracy`: 2 (1 - accuracy) (1 - 0.5), half of the errors being common to both. With several `chances` to show
-    a gain (gold and fresh items), each has alpha / chances.
+    a gain (on all items, and on fresh ones), each has alpha / chances.
     """
     if margin <= 0:
         raise ConfigError(f"check.margin is {margin}; with 0 no number of items shows that an equal model is not worse")

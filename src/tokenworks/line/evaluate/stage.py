@@ -12,6 +12,7 @@ import numpy as np
 
 from tokenworks.core.request import Answerer, Request
 from tokenworks.core.stage import Bench, Outputs, Stage
+from tokenworks.core.vector_file import embedded
 from tokenworks.line.evaluate import judging, ranking, text_model
 from tokenworks.line.evaluate.asking import Asked, Reply, ask_all, ask_one_by_one, asker
 from tokenworks.line.evaluate.beating import baselines
@@ -20,7 +21,7 @@ from tokenworks.line.evaluate.params import EvaluateParams
 from tokenworks.line.evaluate.questions import question
 from tokenworks.line.evaluate.report import Evaluation
 
-VERSION = "4"
+VERSION = "5"
 CLASSIFIED, GENERATED = 10_000, 1_000  # items asked of a larger gold set: milliseconds each, and seconds each
 
 
@@ -70,9 +71,14 @@ def _embed(answer: Answerer, inputs: Mapping[str, str], params: EvaluateParams, 
     """Evaluate a model that gives vectors, by what they find."""
     gold, notes = _sample(read_gold(bench.artifacts.get_bytes(inputs["gold"]), "embed"), params)
     shelf = ranking.read_shelf(bench, inputs["documents"], gold)
-    vectors = ranking.document_vectors(
-        shelf.texts, params.model_ref, answer, concurrency=params.concurrency, progress=bench.progress
-    )
+
+    def embed(texts: list[str]) -> ranking.Vectors:
+        return ranking.document_vectors(
+            texts, params.model_ref, answer, concurrency=params.concurrency, progress=bench.progress
+        )
+
+    # Gold, fresh and general items ask for the same documents, and so does the next turn of the incumbent.
+    vectors = embedded(shelf.texts, embed, bench.cache / f"vectors-{inputs['model'][:16]}.safetensors")
     asked, alone = _ask(answer, ranking.query_requests(gold, params.model_ref), params, bench)
     items = ranking.judge_ranks(gold, asked, vectors, shelf.owners, params)
     failed = judging.notes_of(items)

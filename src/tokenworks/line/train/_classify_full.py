@@ -14,6 +14,7 @@ from tokenworks.core.stage import Bench, silent
 from tokenworks.line.train._encoder_loop import Group, encoder_groups, run
 from tokenworks.line.train._encoder_torch import Encoder, batches_by_length, embed_rows, pad
 from tokenworks.line.train._head import calibrate, fit_head, judge, noisy_nll
+from tokenworks.line.train._unlabelled import guesses
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,14 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     strength: float  # of the head that it starts from
     noise: float = 0.0  # share of the labels that say nothing
+    temperature: float = 1.0  # of the head's guesses at requests without a label
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests without a label: the head's guesses are learned beside the labels (Yarowsky 1995; Xie 2020)."""
+
+    rows: list[Ids]
+    frozen: Tensor  # [requests, dim], by the base
 
 
 class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,17 +79,28 @@ def train_full(
     bench: Bench,
     *,
     weights: Tensor | None = None,
+    asked: Asked | None = None,
 ) -> Outcome:
-    """Fine-tune `encoder` in place on all rows but the held-out ones; return the calibrated head and the evidence."""
+    """Fine-tune `encoder` in place on all rows but the held-out ones; return the calibrated head and the evidence.
+
+    Guesses at `asked` are those of a head that has not seen the held-out rows either.
+    """
     import torch
 
     classes = int(targets.max()) + 1
     learn, held = split(targets.numpy(), loop.seed)
-    counts = None if weights is None else weights[learn]
-    first = fit_head(frozen[learn], targets[learn], classes, loop.strength, noise=loop.noise, weights=counts)
+    counts = torch.ones(len(learn)) if weights is None else weights[learn]
+    about = frozen[learn], targets[learn], classes, loop.strength
+    first, known = fit_head(*about, noise=loop.noise, weights=counts), targets[torch.from_numpy(learn)]
+    short = use_own_words(encoder, [*rows, *(asked.rows if asked else ())])
+    taught = [short[at] for at in learn]
+    if asked is not None:
+        extra = guesses(asked.frozen, first, loop.temperature)
+        first = fit_head(*about, noise=loop.noise, weights=counts, extra=extra)
+        taught, known = [*taught, *short[len(rows) :]], torch.cat([known, extra.targets])
+        counts = torch.cat([counts, extra.weights])
     head = (first[0].clone(), first[1].clone())
-    short = use_own_words(encoder, rows)
-    losses = _fit(encoder, head, [short[at] for at in learn], targets[torch.from_numpy(learn)], counts, loop, bench)
+    losses = _fit(encoder, head, taught, known, counts, loop, bench)
     if not len(held):
         return Outcome(head=head, temperature=1.0, held_out=None, losses=losses)
     found = embed_rows(encoder, [short[at] for at in held], bf16=loop.bf16)

@@ -6,10 +6,11 @@ nor the learning head has seen; if it does not, the requests are not used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from tokenworks.core.errors import DataError
 from tokenworks.line.train._head import FOLDS, Choice, Extra, calibrate, fit_head, judge, sampled
@@ -60,6 +61,12 @@ def read_unlabelled(lines: Iterable[bytes], known: set[str]) -> list[str]:
             texts.setdefault(key, text)
     kept = list(texts.values())
     return kept[:: -(-len(kept) // MOST)] if kept else []
+
+
+def spread(some: Sequence[Any], most: int) -> list[Any]:
+    """Return at most `most` of `some`, picked evenly: requests come with the least sure ones first."""
+    picks = np.linspace(0, len(some) - 1, most).astype(np.int64) if most < len(some) else range(len(some))
+    return [some[at] for at in picks]
 
 
 def key_of(text: str) -> str:

@@ -21,22 +21,23 @@ from numpy.typing import NDArray
 
 from tokenworks.core.stage import Bench, Outputs, Stage
 from tokenworks.line.train._checkpoint import load_tensors, save_tensors
-from tokenworks.line.train._classify_full import Loop, Outcome, train_full
+from tokenworks.line.train._classify_full import Asked, Loop, Outcome, train_full
 from tokenworks.line.train._encoder_out import write_classifier
 from tokenworks.line.train._encoder_torch import Encoder, embed_rows, has_bf16, load_encoder, prepare
 from tokenworks.line.train._head import Choice, choose, fit_head
 from tokenworks.line.train._labelled import Labelled, read_labelled
 from tokenworks.line.train._tokens import MAX_TOKENS, tokenize
-from tokenworks.line.train._unlabelled import Guessed, guesses, key_of, read_unlabelled, try_guesses
+from tokenworks.line.train._unlabelled import Guessed, guesses, key_of, read_unlabelled, spread, try_guesses
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-VERSION = "2"
+VERSION = "3"
 BATCH = 32
 FULL_ROWS = 1000  # fewer: measured on 5 rows a class, fine-tuning lost 2 points to the head
 FULL_ROWS_PER_CLASS = 10
 PASSES_ROWS = 50_000  # rows seen in all, within 3 to 12 passes: 10,000 rows are seen 5 times
+LEAST_PASSES = 1.5  # over labelled rows and guesses together: the guesses are fewer where more do not fit
 MIN_UNLABELLED = 0.5  # requests a labelled row: fewer change nothing that could be measured
 DOUBTED = 20  # labels named in the log for a person to look at
 HEAD_S = 10.0  # what cross-validating the head takes at most
@@ -60,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     epochs: float
     batch: int
     rows: int
+    unlabelled: int  # requests whose guessed classes are learned by all layers
     classes: int
     tokens: int  # read in training, without padding
     parameters: int  # that training changes
@@ -79,7 +81,8 @@ def plan_classify(inputs: Mapping[str, str], params: Params, bench: Bench) -> Ou
     bf16 = has_bf16()
     embed_rate = _embed_rate(encoder, rows, bf16)
     train_rate = embed_rate if params.method == "head" else _train_rate(encoder, rows, data, bf16, params.seed)
-    plan = _plan(params, data, rows, embed_rate, train_rate, bf16, encoder)
+    asked = tokenize(base, _unlabelled(inputs, data, bench))
+    plan = _plan(params, data, rows, asked, embed_rate, train_rate, bf16, encoder)
     return {"plan": bench.artifacts.put_bytes(msgspec.json.encode(plan))}
 
 
@@ -97,21 +100,25 @@ def train_classify(inputs: Mapping[str, str], params: Params, bench: Bench) -> O
     frozen = _frozen(encoder, rows, plan, bench)
     weights = torch.tensor(data.weights)
     choice = choose(frozen, targets, len(data.classes), params.seed, weights=weights)
+    asked, guessed = _asked(inputs, data, base, plan, bench), None
+    if asked is not None:
+        guessed = try_guesses(frozen, targets, weights, asked.frozen, len(data.classes), choice, params.seed)
+        asked = asked if guessed.helps else None
     outcome: Outcome | None = None
     if plan.method == "full":
+        some = _some(asked, plan.unlabelled)
+        most = math.ceil(_useful_passes(len(rows)) * math.ceil(len(rows) / BATCH))
         loop = Loop(
-            steps=plan.steps, batch=plan.batch, bf16=plan.bf16, seed=params.seed, strength=choice.strength,
-            noise=choice.noise,
+            steps=plan.steps if some else min(plan.steps, most), batch=plan.batch, bf16=plan.bf16, seed=params.seed,
+            strength=choice.strength, noise=choice.noise, temperature=choice.temperature,
         )  # fmt: skip
-        outcome = train_full(encoder, rows, targets, frozen, loop, bench, weights=weights)
+        outcome = train_full(encoder, rows, targets, frozen, loop, bench, weights=weights, asked=some)
     keeps_full = outcome is not None and not (params.method == "auto" and outcome.head_is_better)
-    guessed: Guessed | None = None
     tensors: Mapping[str, Tensor] | None = None
     if outcome is not None and keeps_full:
         tensors, head = encoder.folder_weights(), outcome.head
     else:
-        asked = _asked(inputs, data, base, plan, bench)
-        head, guessed = _head(frozen, targets, weights, asked, len(data.classes), choice, params.seed)
+        head = _head(frozen, targets, weights, len(data.classes), choice, asked, guessed)
     folder = bench.scratch / "model"
     write_classifier(folder, base, params.base, data.classes, len(rows), weights=tensors, head=head)
     log = _log(plan, data, rows, choice, outcome, "full" if keeps_full else "head")
@@ -120,27 +127,47 @@ def train_classify(inputs: Mapping[str, str], params: Params, bench: Bench) -> O
 
 
 def _head(
-    frozen: Tensor, targets: Tensor, weights: Tensor, asked: Tensor | None, classes: int, choice: Choice, seed: int
-) -> tuple[tuple[Tensor, Tensor], Guessed | None]:
-    """Return the calibrated head, and what guesses at the requests without a label did for it."""
+    frozen: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    classes: int,
+    choice: Choice,
+    asked: Asked | None,
+    guessed: Guessed | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the calibrated head, taught by its own guesses at `asked` too where that helped."""
     about = frozen, targets, classes, choice.strength
     head, temperature = fit_head(*about, noise=choice.noise, weights=weights), choice.temperature
-    guessed = None if asked is None else try_guesses(frozen, targets, weights, asked, classes, choice, seed)
-    if asked is not None and guessed is not None and guessed.helps:
-        extra = guesses(asked, head, temperature)
+    if asked is not None and guessed is not None:
+        extra = guesses(asked.frozen, head, temperature)
         head, temperature = fit_head(*about, noise=choice.noise, weights=weights, extra=extra), guessed.temperature
-    return (head[0] / temperature, head[1] / temperature), guessed
+    return head[0] / temperature, head[1] / temperature
 
 
-def _asked(inputs: Mapping[str, str], data: Labelled, base: Path, plan: Plan, bench: Bench) -> Tensor | None:
-    """Return the embeddings of the requests without a label; None where there are none, or too few to matter."""
+def _unlabelled(inputs: Mapping[str, str], data: Labelled, bench: Bench) -> list[str]:
+    """Return the requests without a label; none where they are too few to matter."""
     if not inputs.get("unlabelled"):
-        return None
+        return []
     with bench.artifacts.open(inputs["unlabelled"]) as lines:
         texts = read_unlabelled(lines, {key_of(text) for text in data.texts})
-    if len(texts) < MIN_UNLABELLED * len(data.texts):
+    return texts if len(texts) >= MIN_UNLABELLED * len(data.texts) else []
+
+
+def _asked(inputs: Mapping[str, str], data: Labelled, base: Path, plan: Plan, bench: Bench) -> Asked | None:
+    """Return the requests without a label and their embeddings, None where there are none to learn from."""
+    texts = _unlabelled(inputs, data, bench)
+    if not texts:
         return None
-    return embed_rows(load_encoder(base), tokenize(base, texts), bf16=plan.bf16, progress=bench.progress)
+    rows = tokenize(base, texts)
+    return Asked(rows=rows, frozen=embed_rows(load_encoder(base), rows, bf16=plan.bf16, progress=bench.progress))
+
+
+def _some(asked: Asked | None, most: int) -> Asked | None:
+    """Return as many requests as all layers are to learn from."""
+    if asked is None or not most:
+        return None
+    picks = spread(range(len(asked.rows)), most)
+    return Asked(rows=[asked.rows[at] for at in picks], frozen=asked.frozen[picks])
 
 
 def _noise(
@@ -180,17 +207,20 @@ def _plan(
     params: Params,
     data: Labelled,
     rows: list[NDArray[np.int64]],
+    asked: list[NDArray[np.int64]],
     embed_rate: float,
     train_rate: float,
     bf16: bool,
     encoder: Encoder,
 ) -> Plan:
     """Return the plan that the measured rates, the data and the wish add up to."""
-    count, classes = len(rows), len(data.classes)
-    wanted = min(12.0, max(3.0, PASSES_ROWS / count))
-    before_s = count / embed_rate + HEAD_S
-    affordable = max(0.0, params.budget_s * RESERVE - before_s) * train_rate / count
-    method, why = _method(params, count, classes, wanted, affordable)
+    classes = len(data.classes)
+    before_s = (len(rows) + len(asked)) / embed_rate + HEAD_S * (2 if asked else 1)
+    seen = max(0.0, params.budget_s * RESERVE - before_s) * train_rate  # rows in all
+    asked = spread(asked, max(0, int(seen / LEAST_PASSES) - len(rows)))
+    count = len(rows) + len(asked)
+    wanted, affordable = _useful_passes(count), seen / count
+    method, why = _method(params, len(rows), classes, wanted, affordable)
     epochs = min(wanted, max(affordable, 1.0)) if method == "full" else 0.0
     steps = math.ceil(epochs * math.ceil(count / BATCH))
     trained = sum(tensor.numel() for tensor in encoder.weights.values()) if method == "full" else 0
@@ -199,15 +229,20 @@ def _plan(
         steps=steps,
         epochs=round(epochs, 2),
         batch=BATCH,
-        rows=count,
+        rows=len(rows),
+        unlabelled=len(asked),
         classes=classes,
-        tokens=round(sum(map(len, rows)) * max(1.0, epochs)),
+        tokens=round(sum(map(len, [*rows, *asked])) * max(1.0, epochs)),
         parameters=trained + classes * (encoder.config.hidden_size + 1),
         bf16=bf16,
         rows_per_s=round(train_rate if method == "full" else embed_rate, 1),
         expected_s=round(before_s + epochs * count / train_rate, 1),
         why=why,
     )
+
+
+def _useful_passes(rows: int) -> float:
+    return min(12.0, max(3.0, PASSES_ROWS / rows))
 
 
 def _method(params: Params, rows: int, classes: int, wanted: float, affordable: float) -> tuple[str, str]:
