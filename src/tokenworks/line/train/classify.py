@@ -36,6 +36,7 @@ VERSION = "3"
 BATCH = 32
 FULL_ROWS = 1000  # fewer: measured on 5 rows a class, fine-tuning lost 2 points to the head
 FULL_ROWS_PER_CLASS = 10
+FULL_STEPS = 300  # fewer: measured with 209, fine-tuning lost a point to the head that it began with
 PASSES_ROWS = 50_000  # rows seen in all, within 3 to 12 passes: 10,000 rows are seen 5 times
 LEAST_PASSES = 1.5  # over labelled rows and guesses together: the guesses are fewer where more do not fit
 MIN_UNLABELLED = 0.5  # requests a labelled row: fewer change nothing that could be measured
@@ -220,7 +221,7 @@ def _plan(
     asked = spread(asked, max(0, int(seen / LEAST_PASSES) - len(rows)))
     count = len(rows) + len(asked)
     wanted, affordable = _useful_passes(count), seen / count
-    method, why = _method(params, len(rows), classes, wanted, affordable)
+    method, why = _method(params, len(rows), classes, wanted, affordable, seen / BATCH)
     epochs = min(wanted, max(affordable, 1.0)) if method == "full" else 0.0
     steps = math.ceil(epochs * math.ceil(count / BATCH))
     trained = sum(tensor.numel() for tensor in encoder.weights.values()) if method == "full" else 0
@@ -245,13 +246,18 @@ def _useful_passes(rows: int) -> float:
     return min(12.0, max(3.0, PASSES_ROWS / rows))
 
 
-def _method(params: Params, rows: int, classes: int, wanted: float, affordable: float) -> tuple[str, str]:
+def _method(params: Params, rows: int, classes: int, wanted: float, affordable: float, steps: float) -> tuple[str, str]:
     if params.method != "auto":
         return params.method, f"method = {params.method!r} was asked for"
     if rows < FULL_ROWS or rows < FULL_ROWS_PER_CLASS * classes:
         return "head", f"{rows} rows for {classes} classes are too few for fine-tuning to win over a head"
     if affordable < 1:
         return "head", f"{params.budget_s:.0f} s allow {affordable:.2f} passes over {rows} rows; fine-tuning needs one"
+    if steps < FULL_STEPS:
+        return (
+            "head",
+            f"{params.budget_s:.0f} s allow {steps:.0f} steps; fine-tuning needs {FULL_STEPS} to win over a head",
+        )
     passes = f"{min(wanted, affordable):.1f} of {wanted:.1f} useful passes over {rows} rows fit"
     return "full", f"{passes} into {params.budget_s:.0f} s; the head is kept if it is better on held-out rows"
 
