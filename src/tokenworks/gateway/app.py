@@ -8,6 +8,7 @@ from typing import Protocol
 
 from tokenworks.core.request import Answerer
 from tokenworks.gateway.answer import answerer
+from tokenworks.gateway.anthropic.messages import CountTokens, Messages
 from tokenworks.gateway.exchange import Handle
 from tokenworks.gateway.feedback import Feedback, Given, Texts
 from tokenworks.gateway.health import Engines, alive, figures, readiness
@@ -28,6 +29,7 @@ from tokenworks.gateway.platform.routes import Parts, Platform, platform
 from tokenworks.gateway.releases import Releases
 from tokenworks.gateway.search import Search, searching
 from tokenworks.gateway.stack import fold, layers, stack
+from tokenworks.gateway.translate import translated
 from tokenworks.governance.keys import Keys
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.pool import Pool
@@ -105,6 +107,8 @@ def build(
         ("POST", "/v1/feedback"): ("feedback", fold([border, identify, admit], feedback)),
         ("GET", "/v1/feedback/*"): ("feedback", fold([border, identify, admit], feedback.show)),
         ("POST", "/v1/vector_stores/*/search"): ("search", fold([record, identify, admit], searching(search))),
+        ("POST", "/v1/messages"): ("chat.completions", translated(tokens, Messages)),
+        ("POST", "/v1/messages/count_tokens"): ("tokenize", translated(tokens, CountTokens)),
         ("GET", "/healthz"): ("health", alive),
         ("GET", "/readyz"): ("health", readiness(engines, admit)),
         ("GET", "/metrics"): ("metrics", figures(engines, metrics)),

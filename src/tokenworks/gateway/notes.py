@@ -71,6 +71,7 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         at=exchange.at,
         request_id=exchange.request_id,
         endpoint=exchange.endpoint,
+        face=exchange.face,
         outcome=outcome,
         status=status,
         tenant=principal.tenant if principal else "",
