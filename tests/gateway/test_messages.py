@@ -6,12 +6,13 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anthropic
 import openai
 import pytest
 
+from tokenworks.core.label import Label
 from tokenworks.serving.engine import Options
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ TOOL = {
     "description": "The weather somewhere.",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
+KEPT = {"type", "text", "id", "name", "input"}
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +165,7 @@ def refused(client: anthropic.Anthropic, **wrong: Any) -> anthropic.APIStatusErr
         ({"tools": [TOOL]}, "invalid_request_error", "tools is not supported here"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "invalid_request_error", "tools"),
         ({"tool_choice": {"type": "auto"}}, "invalid_request_error", "tool_choice needs tools"),
-        ({"messages": [{"role": "user", "content": [{"type": "document", "source": {}}]}]}, "invalid_request_error", "document"),
+        ({"messages": [{"role": "user", "content": [{"type": "document"}]}]}, "invalid_request_error", "document"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "invalid_request_error", "role"),
         ({"container": "x"}, "invalid_request_error", "unknown field 'container'"),
         ({"max_tokens": 100_000}, "invalid_request_error", "max_tokens"),
@@ -201,7 +203,7 @@ def test_a_broken_engine_is_an_error_of_the_server(client: anthropic.Anthropic) 
 class Elsewhere(BaseHTTPRequestHandler):
     """A server elsewhere whose model uses tools: it writes down what it was asked."""
 
-    asked: list[dict[str, Any]] = []
+    asked: ClassVar[list[dict[str, Any]]] = []
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -262,23 +264,30 @@ def far(house: House) -> Iterator[list[dict[str, Any]]]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     options = Options(url=f"http://127.0.0.1:{server.server_port}/v1")
     house.run(house.pool.add_remote("far@1", options, model="far"))
-    house.release("far", kind="chat")
+    house.release("far", label="restricted", kind="chat")  # unseen by the keys of other tests
     yield Elsewhere.asked
     server.shutdown()
     server.server_close()
 
 
+@pytest.fixture(scope="module")
+def cleared(house: House) -> Iterator[anthropic.Anthropic]:
+    secret, _ = house.keys.create("default", clearance=Label.RESTRICTED)
+    with make(house, secret) as made:
+        yield made
+
+
 def test_tools_go_to_an_engine_that_has_them_and_come_back(
-    house: House, client: anthropic.Anthropic, far: list[dict[str, Any]]
+    house: House, cleared: anthropic.Anthropic, far: list[dict[str, Any]]
 ) -> None:
     asked: dict[str, Any] = {"model": "far", "max_tokens": 50, "tools": [TOOL], "messages": USER}
-    whole = client.messages.create(tool_choice={"type": "any", "disable_parallel_tool_use": True}, **asked)
+    whole = cleared.messages.create(tool_choice={"type": "any", "disable_parallel_tool_use": True}, **asked)
     sent = far[-1]
     assert sent["tools"][0]["function"] == {
         "name": "weather", "parameters": TOOL["input_schema"], "description": "The weather somewhere.",
     }  # fmt: skip
     assert (sent["tool_choice"], sent["parallel_tool_calls"], sent["max_tokens"]) == ("required", False, 50)
-    with client.messages.stream(**asked) as stream:
+    with cleared.messages.stream(**asked) as stream:
         streamed = stream.get_final_message()
     for said in (whole, streamed):
         assert [part.type for part in said.content] == ["text", "tool_use"]
@@ -289,12 +298,12 @@ def test_tools_go_to_an_engine_that_has_them_and_come_back(
             {"city": "Ulm"},
         )
         assert (said.usage.input_tokens, said.usage.cache_read_input_tokens, said.usage.output_tokens) == (16, 4, 9)
-    used = client.messages.create(
+    used = cleared.messages.create(
         **asked
         | {
             "messages": [
                 *USER,
-                {"role": "assistant", "content": [part.model_dump(include={"type", "text", "id", "name", "input"}) for part in whole.content]},
+                {"role": "assistant", "content": [part.model_dump(include=KEPT) for part in whole.content]},
                 {"role": "user", "content": [
                     {"type": "text", "text": "well?"},
                     {"type": "tool_result", "tool_use_id": "call_1", "content": "rain", "is_error": False},
@@ -311,18 +320,18 @@ def test_tools_go_to_an_engine_that_has_them_and_come_back(
     ]
 
 
-def test_the_form_of_the_answer_is_passed_on(client: anthropic.Anthropic, far: list[dict[str, Any]]) -> None:
+def test_the_form_of_the_answer_is_passed_on(cleared: anthropic.Anthropic, far: list[dict[str, Any]]) -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
     wanted = {"format": {"type": "json_schema", "schema": schema}, "effort": "low"}
-    client.messages.create(model="far", max_tokens=5, messages=USER, output_config=wanted)
+    cleared.messages.create(model="far", max_tokens=5, messages=USER, output_config=wanted)
     assert far[-1]["response_format"]["json_schema"]["schema"] == schema
     assert far[-1]["reasoning_effort"] == "low"
 
 
-def test_pictures_are_passed_on_as_addresses(client: anthropic.Anthropic, far: list[dict[str, Any]]) -> None:
+def test_pictures_are_passed_on_as_addresses(cleared: anthropic.Anthropic, far: list[dict[str, Any]]) -> None:
     source = {"type": "base64", "media_type": "image/png", "data": "aGk="}
     parts = [{"type": "image", "source": source}, {"type": "text", "text": "what is this?"}]
-    client.messages.create(model="far", max_tokens=5, messages=[{"role": "user", "content": parts}])
+    cleared.messages.create(model="far", max_tokens=5, messages=[{"role": "user", "content": parts}])
     assert far[-1]["messages"][0]["content"] == [
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
         {"type": "text", "text": "what is this?"},

@@ -22,11 +22,13 @@ from tokenworks.gateway.layers.rescue import Rescue
 from tokenworks.gateway.layers.stand_in import StandIn
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.models import listing
+from tokenworks.gateway.moderations import Detectors, moderating
 from tokenworks.gateway.notes import BodyStore, Notes, Writer
 from tokenworks.gateway.openai.face import Face
 from tokenworks.gateway.openai.wire import App
 from tokenworks.gateway.platform.routes import Parts, Platform, platform
 from tokenworks.gateway.releases import Releases
+from tokenworks.gateway.rerank import Rerank
 from tokenworks.gateway.search import Search, searching
 from tokenworks.gateway.stack import fold, layers, stack
 from tokenworks.gateway.translate import translated
@@ -74,6 +76,7 @@ def build(
     keep_bodies: bool,
     lookup: Rows,
     search: Search | None = None,
+    detectors: Detectors | None = None,
     server: ServerSettings | None = None,
     parts: Parts | None = None,
     engines: Engines | None = None,
@@ -107,6 +110,9 @@ def build(
         ("POST", "/v1/feedback"): ("feedback", fold([border, identify, admit], feedback)),
         ("GET", "/v1/feedback/*"): ("feedback", fold([border, identify, admit], feedback.show)),
         ("POST", "/v1/vector_stores/*/search"): ("search", fold([record, identify, admit], searching(search))),
+        ("POST", "/v1/rerank"): ("embeddings", translated(tokens, Rerank)),
+        ("POST", "/rerank"): ("embeddings", translated(tokens, Rerank)),
+        ("POST", "/v1/moderations"): ("moderations", fold([record, identify, admit], moderating(detectors))),
         ("POST", "/v1/messages"): ("chat.completions", translated(tokens, Messages)),
         ("POST", "/v1/messages/count_tokens"): ("tokenize", translated(tokens, CountTokens)),
         ("GET", "/healthz"): ("health", alive),
