@@ -29,6 +29,8 @@ from tokenworks.gateway.openai.wire import App
 from tokenworks.gateway.platform.routes import Parts, Platform, platform
 from tokenworks.gateway.releases import Releases
 from tokenworks.gateway.rerank import Rerank
+from tokenworks.gateway.responses.responses import KeptTexts, Responses
+from tokenworks.gateway.responses.routes import remembered
 from tokenworks.gateway.search import Search, searching
 from tokenworks.gateway.stack import fold, layers, stack
 from tokenworks.gateway.translate import translated
@@ -38,7 +40,7 @@ from tokenworks.serving.pool import Pool
 from tokenworks.settings import ServerSettings
 
 
-class Bodies(BodyStore, Texts, Protocol):
+class Bodies(BodyStore, Texts, KeptTexts, Protocol):
     """Texts beside the log."""
 
 
@@ -122,5 +124,9 @@ def build(
     added = platform(parts, releases, answerer(stack(order(identify=StandIn(keys)), pool.generate))) if parts else None
     for place, (endpoint, handle) in (added.routes if added else {}).items():
         routes[place] = (endpoint, fold([border, identify, admit], handle))
+    if parts:
+        routes |= remembered(
+            Responses(parts.objects, bodies if keep_bodies else None), tokens, [border, identify, admit]
+        )
     face = Face(tokens, routes, max_body=int(server.max_body_mb * 1e6))
     return Gateway(app=face, handle=tokens, answer=answerer(tokens), admit=admit, mirror=mirror, platform=added)

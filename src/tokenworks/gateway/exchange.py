@@ -40,6 +40,7 @@ class Exchange:
     content_type: str = ""
     pieces: Callable[[int], AsyncIterator[bytes]] | None = None  # the body as it arrives, at most so many bytes
     idempotency_key: str = ""
+    stored: bool = False  # whether the caller wants to read the answer again
     beta: str = ""  # features beyond the published API that the caller wants
 
     at: float = field(default_factory=time.time)

@@ -60,7 +60,7 @@ class Rerank:
         self._top_n = 0
         self._shows = True
 
-    def ask(self, body: bytes) -> bytes:
+    async def ask(self, body: bytes) -> bytes:
         """Return the request for the embeddings."""
         wanted = decode(Wanted, body)
         refuse_duplicates(body)
@@ -71,7 +71,7 @@ class Rerank:
         user = {"user": wanted.user} if wanted.user else {}
         return msgspec.json.encode({**asked, **user, "encoding_format": "base64"})
 
-    def answer(self, body: bytes) -> bytes:
+    async def answer(self, body: bytes) -> bytes:
         """Return the ranking, the nearest first; equals stay in their order."""
         vectors = msgspec.json.decode(body, type=_Vectors)
         rows = np.stack([_numbers(row.embedding) for row in sorted(vectors.data, key=lambda row: row.index)])
@@ -84,7 +84,7 @@ class Rerank:
             {"id": f"rerank-{self._request_id}", "model": vectors.model, "usage": used, "results": results}
         )
 
-    def event(self, event: bytes) -> bytes:
+    async def event(self, event: bytes) -> bytes:
         """Return nothing: there is no stream."""
         return b""
 

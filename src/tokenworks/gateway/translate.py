@@ -29,15 +29,15 @@ class Form(Protocol):
         """What the stack is asked."""
         ...
 
-    def ask(self, body: bytes) -> bytes:
+    async def ask(self, body: bytes) -> bytes:
         """Return the request in OpenAI's words; raise the 400 that explains why it is none."""
         ...
 
-    def answer(self, body: bytes) -> bytes:
+    async def answer(self, body: bytes) -> bytes:
         """Return the whole answer in this form."""
         ...
 
-    def event(self, event: bytes) -> bytes:
+    async def event(self, event: bytes) -> bytes:
         """Return what an event of OpenAI's stream becomes, nothing where it becomes none."""
         ...
 
@@ -58,10 +58,10 @@ def translated(handle: Handle, form: Callable[[Exchange], Form]) -> Handle:
         exchange.endpoint, exchange.face = words.endpoint, words.face
 
         async def asked() -> bytes:
-            return words.ask(await read())
+            return await words.ask(await read())
 
         async def inner(exchange: Exchange) -> Reply:
-            return _in(words, await handle(exchange))
+            return await _in(words, await handle(exchange))
 
         exchange.read = asked
         reply, code = await answered(exchange, inner)
@@ -73,10 +73,10 @@ def translated(handle: Handle, form: Callable[[Exchange], Form]) -> Handle:
     return translating
 
 
-def _in(words: Form, reply: Reply) -> Reply:
+async def _in(words: Form, reply: Reply) -> Reply:
     if not isinstance(reply.body, bytes):
         return msgspec.structs.replace(reply, body=_Translated(words, reply.body))
-    body = words.answer(reply.body) if reply.status == 200 else words.refusal(reply.status, reply.body)
+    body = await words.answer(reply.body) if reply.status == 200 else words.refusal(reply.status, reply.body)
     return msgspec.structs.replace(reply, body=body)
 
 
@@ -96,7 +96,7 @@ class _Translated:
         """Return the next events."""
         while True:
             chunk = await self._chunks.__anext__()
-            if made := b"".join([self._words.event(event) for event in self._splitter.feed(chunk)]):
+            if made := b"".join([await self._words.event(event) for event in self._splitter.feed(chunk)]):
                 return made
 
     async def aclose(self) -> None:

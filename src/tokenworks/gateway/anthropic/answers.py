@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from tokenworks.gateway.openai.spoken import Call, Chat, Choice, Used, read_chat
+
 KINDS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -18,65 +20,12 @@ KINDS = {
 REASONS = {"length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 
 
-class Function(msgspec.Struct):
-    """What a tool is to do; in a stream, a part of it."""
-
-    name: str | None = None
-    arguments: str | None = None
-
-
-class Call(msgspec.Struct):
-    """A call of a tool; in a stream, a part of it."""
-
-    index: int = 0
-    id: str | None = None
-    function: Function = msgspec.field(default_factory=Function)
-
-
-class Said(msgspec.Struct):
-    """What the assistant says; in a stream, a part of it."""
-
-    content: str | None = None
-    tool_calls: list[Call] | None = None
-
-
-class Choice(msgspec.Struct):
-    """An answer, or a part of one. `stop_reason` is vLLM's: the stop string that ended it, or a token's number."""
-
-    message: Said = msgspec.field(default_factory=Said)
-    delta: Said = msgspec.field(default_factory=Said)
-    finish_reason: str | None = None
-    stop_reason: str | int | None = None
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class Used(msgspec.Struct):
-    """Tokens as OpenAI counts them."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-
-
-class Chat(msgspec.Struct):
-    """A chat completion, or an event of one."""
-
-    id: str = ""
-    model: str = ""
-    choices: list[Choice] = []
-    usage: Used | None = None
-
-
-_chat = msgspec.json.Decoder(Chat).decode
 _problem = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def message_of(body: bytes) -> bytes:
     """Return the message that a chat completion is."""
-    chat = _chat(body)
+    chat = read_chat(body)
     choice = chat.choices[0]
     content: list[dict[str, Any]] = []
     if choice.message.content:
@@ -101,11 +50,10 @@ def ending(choice: Choice) -> dict[str, Any]:
 
 def usage(used: Used) -> dict[str, int]:
     """Return the tokens as Anthropic counts them: `input_tokens` are those that no cache had."""
-    cached = (used.prompt_tokens_details.cached_tokens if used.prompt_tokens_details else 0) or 0
     return {
-        "input_tokens": used.prompt_tokens - cached,
+        "input_tokens": used.prompt_tokens - used.cached_tokens,
         "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": cached,
+        "cache_read_input_tokens": used.cached_tokens,
         "output_tokens": used.completion_tokens or 0,
     }
 

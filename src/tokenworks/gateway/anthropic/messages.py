@@ -49,17 +49,17 @@ class Messages(_Form):
         super().__init__(exchange)
         self._events = Events(exchange.request_id, lambda: exchange.usage.prompt_tokens)
 
-    def ask(self, body: bytes) -> bytes:
+    async def ask(self, body: bytes) -> bytes:
         """Return the chat."""
         wanted = decode(Wanted, body)
         self._check(body)
         return msgspec.json.encode(chat_of(wanted))
 
-    def answer(self, body: bytes) -> bytes:
+    async def answer(self, body: bytes) -> bytes:
         """Return the message."""
         return message_of(body)
 
-    def event(self, event: bytes) -> bytes:
+    async def event(self, event: bytes) -> bytes:
         """Return the events that an event of the chat becomes."""
         return self._events.feed(event)
 
@@ -73,16 +73,16 @@ class CountTokens(_Form):
 
     endpoint = "tokenize"
 
-    def ask(self, body: bytes) -> bytes:
+    async def ask(self, body: bytes) -> bytes:
         """Return what counts a chat."""
         wanted = decode(Counted, body)
         self._check(body)
         return msgspec.json.encode(counted_of(wanted))
 
-    def answer(self, body: bytes) -> bytes:
+    async def answer(self, body: bytes) -> bytes:
         """Return the count."""
         return msgspec.json.encode({"input_tokens": msgspec.json.decode(body, type=_Count).count})
 
-    def event(self, event: bytes) -> bytes:
+    async def event(self, event: bytes) -> bytes:
         """Return nothing: there is no stream."""
         return b""

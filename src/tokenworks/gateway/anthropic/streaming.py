@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from tokenworks.gateway.anthropic.answers import Call, Chat, Choice, Used, ending, head, refusal_of, usage
+from tokenworks.gateway.anthropic.answers import ending, head, refusal_of, usage
+from tokenworks.gateway.openai.spoken import Call, Chat, Choice, Used, read_chat
 from tokenworks.gateway.sse import DONE, payload
 
-_chat = msgspec.json.Decoder(Chat).decode
 NO_ARGUMENTS = Choice()
 
 
@@ -33,7 +33,7 @@ class Events:
         data = payload(event)
         if data.startswith(b'{"error"'):
             return b"event: error\ndata: " + refusal_of(_status(data), data, self._request_id) + b"\n\n"
-        chat = _chat(data)
+        chat = read_chat(data)
         made = b"" if self._begun else self._begin(chat)
         self._used = chat.usage or self._used
         for choice in chat.choices:
