@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion
+from tokenworks.factory.checking import detectors
 from tokenworks.factory.house import House
 from tokenworks.factory.remote import WithRemote
 from tokenworks.gateway.app import Gateway, build
@@ -92,6 +93,7 @@ def request_path(
         keep_bodies=keep_bodies,
         lookup=house.lookup,
         search=search,
+        detectors=detectors(),
         server=settings.server,
         parts=parts,
         engines=lambda: {**warm.status(), **pool.status()},

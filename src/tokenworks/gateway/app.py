@@ -8,6 +8,7 @@ from typing import Protocol
 
 from tokenworks.core.request import Answerer
 from tokenworks.gateway.answer import answerer
+from tokenworks.gateway.anthropic.messages import CountTokens, Messages
 from tokenworks.gateway.exchange import Handle
 from tokenworks.gateway.feedback import Feedback, Given, Texts
 from tokenworks.gateway.health import Engines, alive, figures, readiness
@@ -21,20 +22,25 @@ from tokenworks.gateway.layers.rescue import Rescue
 from tokenworks.gateway.layers.stand_in import StandIn
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.models import listing
+from tokenworks.gateway.moderations import Detectors, moderating
 from tokenworks.gateway.notes import BodyStore, Notes, Writer
 from tokenworks.gateway.openai.face import Face
 from tokenworks.gateway.openai.wire import App
 from tokenworks.gateway.platform.routes import Parts, Platform, platform
 from tokenworks.gateway.releases import Releases
+from tokenworks.gateway.rerank import Rerank
+from tokenworks.gateway.responses.responses import KeptTexts, Responses
+from tokenworks.gateway.responses.routes import remembered
 from tokenworks.gateway.search import Search, searching
 from tokenworks.gateway.stack import fold, layers, stack
+from tokenworks.gateway.translate import translated
 from tokenworks.governance.keys import Keys
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.pool import Pool
 from tokenworks.settings import ServerSettings
 
 
-class Bodies(BodyStore, Texts, Protocol):
+class Bodies(BodyStore, Texts, KeptTexts, Protocol):
     """Texts beside the log."""
 
 
@@ -72,6 +78,7 @@ def build(
     keep_bodies: bool,
     lookup: Rows,
     search: Search | None = None,
+    detectors: Detectors | None = None,
     server: ServerSettings | None = None,
     parts: Parts | None = None,
     engines: Engines | None = None,
@@ -105,6 +112,11 @@ def build(
         ("POST", "/v1/feedback"): ("feedback", fold([border, identify, admit], feedback)),
         ("GET", "/v1/feedback/*"): ("feedback", fold([border, identify, admit], feedback.show)),
         ("POST", "/v1/vector_stores/*/search"): ("search", fold([record, identify, admit], searching(search))),
+        ("POST", "/v1/rerank"): ("embeddings", translated(tokens, Rerank)),
+        ("POST", "/rerank"): ("embeddings", translated(tokens, Rerank)),
+        ("POST", "/v1/moderations"): ("moderations", fold([record, identify, admit], moderating(detectors))),
+        ("POST", "/v1/messages"): ("chat.completions", translated(tokens, Messages)),
+        ("POST", "/v1/messages/count_tokens"): ("tokenize", translated(tokens, CountTokens)),
         ("GET", "/healthz"): ("health", alive),
         ("GET", "/readyz"): ("health", readiness(engines, admit)),
         ("GET", "/metrics"): ("metrics", figures(engines, metrics)),
@@ -112,5 +124,9 @@ def build(
     added = platform(parts, releases, answerer(stack(order(identify=StandIn(keys)), pool.generate))) if parts else None
     for place, (endpoint, handle) in (added.routes if added else {}).items():
         routes[place] = (endpoint, fold([border, identify, admit], handle))
+    if parts:
+        routes |= remembered(
+            Responses(parts.objects, bodies if keep_bodies else None), tokens, [border, identify, admit]
+        )
     face = Face(tokens, routes, max_body=int(server.max_body_mb * 1e6))
     return Gateway(app=face, handle=tokens, answer=answerer(tokens), admit=admit, mirror=mirror, platform=added)

@@ -27,6 +27,7 @@ class Exchange:
     """Everything known of one request. The face fills in the first group, each layer what it finds out."""
 
     endpoint: str
+    face: str = ""  # the wire form that the caller used, where it is not the endpoint's own
     read: Callable[[], Awaitable[bytes]]  # the body: read only after the caller is known
     request_id: str
     credential: str = ""
@@ -39,6 +40,8 @@ class Exchange:
     content_type: str = ""
     pieces: Callable[[int], AsyncIterator[bytes]] | None = None  # the body as it arrives, at most so many bytes
     idempotency_key: str = ""
+    stored: bool = False  # whether the caller wants to read the answer again
+    beta: str = ""  # features beyond the published API that the caller wants
 
     at: float = field(default_factory=time.time)
     started_s: float = field(default_factory=time.monotonic)

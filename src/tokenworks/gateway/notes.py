@@ -48,7 +48,7 @@ class Notes:
 
     async def write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> None:
         """Return once the entry is durable. The bodies of answers that were given are there before it."""
-        if self._bodies is not None and entry.outcome == "ok" and entry.learn:
+        if self._bodies is not None and entry.outcome == "ok" and (entry.learn or entry.stored):
             if len(prompt) + len(answer) > SMALL_BYTES:
                 await asyncio.to_thread(self._bodies.put, entry.request_id, prompt, answer)
             else:
@@ -71,6 +71,8 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         at=exchange.at,
         request_id=exchange.request_id,
         endpoint=exchange.endpoint,
+        face=exchange.face,
+        stored=exchange.stored,
         outcome=outcome,
         status=status,
         tenant=principal.tenant if principal else "",

@@ -39,6 +39,8 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     conversation: str = ""  # pseudonym of what the caller says belongs together
     learn: bool = True  # False: caller, key or tenant refused that anything is learned from it
     arm: str = ""  # while a canary runs: incumbent | canary | shadow
+    stored: bool = False  # the caller wants to read it again: its texts are kept, whatever `learn` says
+    face: str = ""  # the wire form of the caller, where it is not the endpoint's own: messages | rerank | responses
 
 
 class FeedbackEntry(Entry, frozen=True, kw_only=True, tag="feedback"):

@@ -22,9 +22,12 @@ from tokenworks.serving.wire.bodies import (
     CompletionBody,
     EmbeddingBody,
     StreamOptions,
+    TokenizeBody,
+    embeddable,
     parse,
     texts,
 )
+from tokenworks.serving.wire.dimensions import shortened
 from tokenworks.serving.wire.exchange import Exchange, Receive, Send
 from tokenworks.serving.wire.problem import Problem, invalid
 from tokenworks.serving.wire.sampling import chat_sampling, completion_sampling
@@ -49,6 +52,7 @@ class EngineApp:
             "/v1/completions": ("completions", self._complete),
             "/v1/embeddings": ("embeddings", self._embed),
             "/classify": ("classify", self._classify),
+            "/tokenize": ("chat.completions", self._tokenize),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -202,10 +206,20 @@ class EngineApp:
         form = body.encoding_format or "float"
         if form not in {"float", "base64"}:
             raise invalid(f"encoding_format is {form!r}; give 'float' or 'base64'", "encoding_format")
+        vectors = await self._engine.embed(embeddable(body))
         if body.dimensions is not None:
-            raise invalid("dimensions is not supported here: leave it out", "dimensions", "unsupported_parameter")
-        vectors = await self._engine.embed(texts(body))
+            vectors = shortened(vectors, body.dimensions)
         await exchange.reply(200, replies.embeddings(vectors, self._model, form))
+
+    async def _tokenize(self, data: bytes, exchange: Exchange) -> None:
+        body = parse(data, TokenizeBody)
+        if not body.messages:
+            raise invalid("messages is empty; give at least one message", "messages")
+        prompt, limit = self._engine.chat_prompt(plain_messages(body.messages)), self._engine.context_length
+        if len(prompt) > limit * MOST_CHARACTERS_PER_TOKEN:
+            raise invalid(f"the prompt is far beyond the context of {limit} tokens; shorten it", "messages")
+        count = self._engine.count_tokens(prompt)
+        await exchange.reply(200, replies.encode({"count": count, "max_model_len": self._engine.context_length}))
 
     async def _classify(self, data: bytes, exchange: Exchange) -> None:
         body = parse(data, ClassifyBody)

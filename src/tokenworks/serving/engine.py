@@ -18,6 +18,9 @@ class EngineDied(EngineError):
     """The engine cannot go on; its process reports itself degraded, ends its answers and exits with an error."""
 
 
+Text = str | list[int]  # or the ids of its tokens, special ones included, as the model's own tokenizer makes them
+
+
 class ChatPrompt(str):
     """A prompt that a chat template has made: it carries its special tokens already, so none are added around it."""
 
@@ -78,6 +81,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     tokens: int = 0  # how many tokens this piece stands for
     finish_reason: str | None = None  # stop | length, on the last piece of a choice
+    stop: str = ""  # the stop string that ended the choice, where one did
     logprobs: tuple[TokenLogprob, ...] = ()
     cached_tokens: int = 0  # prompt tokens taken from a prefix cache, on the first piece
 
@@ -124,7 +128,7 @@ class Engine(Protocol):
         """Yield the answer as it is made; closing the iterator cancels the work."""
         ...
 
-    async def embed(self, texts: Sequence[str]) -> Vectors:
+    async def embed(self, texts: Sequence[Text]) -> Vectors:
         """Return one unit vector for each text."""
         ...
 

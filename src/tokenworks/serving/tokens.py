@@ -137,17 +137,23 @@ class StopFilter:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
         self._held = ""
-        self.stopped = False
+        self.found = ""  # the stop string that came
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has come."""
+        return bool(self.found)
 
     def feed(self, text: str) -> str:
         """Return the part of `text` that is certainly before any stop string."""
         if not self._stops or self.stopped:
             return "" if self.stopped else text
         text = self._held + text
-        found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        found = [(place, stop) for stop in self._stops if (place := text.find(stop)) >= 0]
         if found:
-            self.stopped, self._held = True, ""
-            return text[: min(found)]
+            place, self.found = min(found)
+            self._held = ""
+            return text[:place]
         keep = max(_overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]

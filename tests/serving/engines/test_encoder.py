@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tokenworks.core.errors import ConfigError, DataError, EngineError
-from tokenworks.serving.engine import Options, Sampling
+from tokenworks.serving.engine import Options, ParameterError, Sampling
 from tokenworks.serving.engines import encoder
 
 CLASSES = ["app", "card", "money"]
@@ -78,7 +78,7 @@ async def test_an_answer_that_is_no_number_is_an_error_and_the_engine_lives_on(c
 async def test_a_text_longer_than_the_context_is_refused_for_embedding_and_cut_for_classes(classifier):
     engine = encoder.load(classifier, Options(threads=1))
     long = "card " * 100
-    with pytest.raises(EngineError, match=r"input 1 has 102 tokens, the context is 64"):
+    with pytest.raises(ParameterError, match=r"input 1 has 102 tokens, the context is 64"):
         await engine.embed(["card", long])
     found = await engine.classify([long, "card " * 62])
     assert found.tokens == [64, 64]

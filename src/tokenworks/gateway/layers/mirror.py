@@ -99,6 +99,7 @@ def _copy(exchange: Exchange, candidate: Served) -> Exchange:
     asked = exchange.what
     return Exchange(
         endpoint=exchange.endpoint,
+        face=exchange.face,
         read=exchange.read,
         request_id=f"{exchange.request_id}{SHADOW}",
         at=time.time(),

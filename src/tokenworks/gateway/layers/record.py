@@ -138,10 +138,11 @@ def not_recorded(error: StoreError) -> ApiError:
 
 def _marks(exchange: Exchange) -> tuple[tuple[str, str], ...]:
     """Return what the caller is told about the answer besides the answer."""
+    label = () if exchange.label is None else (("x-tokenworks-label", str(exchange.label)),)
     if not exchange.version:
-        return ()
+        return label
     return (
         ("x-tokenworks-version", exchange.version),
-        ("x-tokenworks-label", str(exchange.label)),
+        *label,
         ("link", f'</v1/feedback/{exchange.request_id}>; rel="feedback"'),
     )

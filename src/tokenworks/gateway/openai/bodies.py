@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from tokenworks.gateway.errors import ApiError, bad_request
-from tokenworks.gateway.openai.fields import ChatBody, ClassifyBody, CompletionBody, EmbeddingBody, ModelBody
+from tokenworks.gateway.openai.fields import (
+    ChatBody,
+    ClassifyBody,
+    CompletionBody,
+    EmbeddingBody,
+    ModelBody,
+    TokenizeBody,
+)
 
 T = TypeVar("T", bound=msgspec.Struct)
 PATHS = {
@@ -21,12 +28,14 @@ PATHS = {
     "completions": "/v1/completions",
     "embeddings": "/v1/embeddings",
     "classify": "/classify",
+    "tokenize": "/tokenize",
 }
 BODIES: dict[str, type[ModelBody]] = {
     "chat.completions": ChatBody,
     "completions": CompletionBody,
     "embeddings": EmbeddingBody,
     "classify": ClassifyBody,
+    "tokenize": TokenizeBody,
 }
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _GOVERNING = ("model", "stream", "stream_options", "messages", "prompt", "input", "n")

@@ -110,6 +110,13 @@ class EmbeddingBody(ModelBody, kw_only=True, forbid_unknown_fields=True):
     encoding_format: str | None = None
 
 
+class TokenizeBody(ModelBody, kw_only=True, forbid_unknown_fields=True):
+    """What counts the tokens of a chat, in vLLM's shape; asked by other faces."""
+
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    tools: Anything = None
+
+
 class ClassifyBody(ModelBody, kw_only=True, forbid_unknown_fields=True):
     """POST /classify, in vLLM's shape."""
 

@@ -18,6 +18,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _WANTED = frozenset(
     {
         b"authorization",
+        b"x-api-key",
+        b"anthropic-beta",
         b"x-request-id",
         b"x-tokenworks-label",
         b"x-tokenworks-conversation",
@@ -52,7 +54,8 @@ class Conversation:
             endpoint=endpoint,
             read=self._read,
             request_id=self.request_id,
-            credential=credential.strip() if scheme.lower() == "bearer" else "",
+            credential=credential.strip() if scheme.lower() == "bearer" else self._text(b"x-api-key"),
+            beta=self._text(b"anthropic-beta"),
             declared=self._text(b"x-tokenworks-label"),
             conversation=self._text(b"x-tokenworks-conversation"),
             may_learn=self._text(b"x-tokenworks-learn").lower() not in ("no", "false", "0"),

@@ -23,7 +23,7 @@ from tokenworks.serving.encoding.batching import Batcher, Floats, Forward, Ints
 from tokenworks.serving.encoding.numpy_bert import NumpyBert
 from tokenworks.serving.encoding.openvino_bert import OpenvinoBert
 from tokenworks.serving.encoding.weights import read_bert, read_floats
-from tokenworks.serving.engine import Options, Piece, Sampling, Vectors
+from tokenworks.serving.engine import Options, ParameterError, Piece, Sampling, Text, Vectors
 
 MAX_CONTEXT = 512
 INLINE_CHARS = 8192  # longer input is tokenized in a thread, so that the event loop stays free
@@ -72,6 +72,7 @@ class EncoderEngine:
         self._tokenizer.no_truncation()
         self._context = min(MAX_CONTEXT, config.max_position_embeddings)
         self._head, self._classes = _head(folder, config)
+        self._vocabulary = config.vocab_size
         self._batcher = Batcher(forward, max_batch=max_batch, pad_id=config.pad_token_id)
 
     @property
@@ -107,13 +108,14 @@ class EncoderEngine:
         raise EngineError("this model is an encoder and cannot generate; use /v1/embeddings or /classify")
         yield Piece()
 
-    async def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return a unit vector for each text; raise `EngineError` for one longer than the context."""
-        rows = await self._tokenize(texts)
+    async def embed(self, texts: Sequence[Text]) -> Vectors:
+        """Return a unit vector for each text; raise `ParameterError` for one longer than the context."""
+        rows = await self._rows(texts)
         for at, row in enumerate(rows):
             if len(row) > self._context:
-                raise EngineError(
-                    f"input {at} has {len(row)} tokens, the context is {self._context}; split the text into passages"
+                raise ParameterError(
+                    "input",
+                    f"input {at} has {len(row)} tokens, the context is {self._context}; split the text into passages",
                 )
         vectors = await self._batcher.run(rows)
         for vector in vectors:
@@ -135,6 +137,21 @@ class EncoderEngine:
     async def close(self) -> None:
         """Stop computing; requests still waiting fail."""
         await self._batcher.close()
+
+    async def _rows(self, texts: Sequence[Text]) -> list[Ints]:
+        """Return the token ids of each text; those that come as ids are only checked."""
+        made = iter(await self._tokenize([text for text in texts if isinstance(text, str)]))
+        return [next(made) if isinstance(text, str) else self._given(text, at) for at, text in enumerate(texts)]
+
+    def _given(self, ids: Sequence[int], at: int) -> Ints:
+        for token in ids:
+            if not 0 <= token < self._vocabulary:
+                raise ParameterError(
+                    "input",
+                    f"input {at} holds the token {token}, this model has tokens 0 to {self._vocabulary - 1}; "
+                    "send ids of its own tokenizer, or the text",
+                )
+        return np.array(ids, np.int64)
 
     async def _tokenize(self, texts: Sequence[str]) -> list[Ints]:
         if sum(map(len, texts)) <= INLINE_CHARS:

@@ -19,7 +19,7 @@ import numpy as np
 from tokenworks.core.errors import EngineError, MissingExtraError
 from tokenworks.serving.conversion.cache import PROBE, converted
 from tokenworks.serving.conversion.shape import read_shape, reason_against
-from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, TokenLogprob, Vectors
+from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, Text, TokenLogprob, Vectors
 from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
 from tokenworks.serving.grammar import Grammars
 from tokenworks.serving.template import ChatTemplate
@@ -156,7 +156,7 @@ class OpenVinoEngine:
             for answer in answers:
                 self._drop(answer)
 
-    async def embed(self, texts: Sequence[str]) -> Vectors:
+    async def embed(self, texts: Sequence[Text]) -> Vectors:
         """Refuse: a decoder has no sentence vectors."""
         raise EngineError("this model generates text; ask an encoder for embeddings")
 
@@ -275,6 +275,7 @@ class _Answer:
                 text=text,
                 tokens=len(ids),
                 finish_reason=reason,
+                stop=self._stop.found,
                 logprobs=chosen if self._logprobs else (),
             )
         )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tokenworks.core.errors import EngineError, MissingExtraError
-from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, TokenLogprob, Vectors
+from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, Text, TokenLogprob, Vectors
 from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
 from tokenworks.serving.sampler import choose, log_softmax, penalised
 from tokenworks.serving.template import ChatTemplate
@@ -116,7 +116,7 @@ class TransformersEngine:
             for answer in answers:
                 answer.cancelled = True
 
-    async def embed(self, texts: Sequence[str]) -> Vectors:
+    async def embed(self, texts: Sequence[Text]) -> Vectors:
         """Refuse: a decoder has no sentence vectors."""
         raise EngineError("this model generates text; ask an encoder for embeddings")
 
@@ -169,7 +169,8 @@ class _Answer:
         if reason is not None and not self._stop.stopped:
             text += self._stop.feed(self._stream.finish()) + self._stop.finish()
         logprobs = self._logprobs(logits, token)
-        self.deliver(Piece(index=self._index, text=text, tokens=1, finish_reason=reason, logprobs=logprobs))
+        stop = self._stop.found
+        self.deliver(Piece(index=self._index, text=text, tokens=1, finish_reason=reason, stop=stop, logprobs=logprobs))
         return reason is not None
 
     def _logprobs(self, logits: np.ndarray[Any, np.dtype[np.float64]], token: int) -> tuple[TokenLogprob, ...]:

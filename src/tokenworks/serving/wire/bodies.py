@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tokenworks.serving.engine import Text
 from tokenworks.serving.wire.problem import Problem, invalid
 
 
@@ -102,7 +103,14 @@ class ClassifyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     store: bool | None = None
 
 
-Body = TypeVar("Body", ChatBody, CompletionBody, EmbeddingBody, ClassifyBody)
+class TokenizeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of /tokenize, the part of vLLM's shape that counts what a chat comes to."""
+
+    messages: list[dict[str, Any]]
+    model: str = ""
+
+
+Body = TypeVar("Body", ChatBody, CompletionBody, EmbeddingBody, ClassifyBody, TokenizeBody)
 
 
 def parse(data: bytes, kind: type[Body]) -> Body:
@@ -117,7 +125,7 @@ def parse(data: bytes, kind: type[Body]) -> Body:
         raise _explain_syntax(data, str(error)) from None
 
 
-def texts(body: EmbeddingBody | ClassifyBody) -> list[str]:
+def texts(body: ClassifyBody) -> list[str]:
     """Return the input as a list of texts; raise `Problem` where it is empty or not text."""
     items = [body.input] if isinstance(body.input, str) else body.input
     if not items:
@@ -126,6 +134,27 @@ def texts(body: EmbeddingBody | ClassifyBody) -> list[str]:
         if not isinstance(item, str):
             raise invalid(f"input[{place}] is not a text; token ids are not accepted, send the text itself", "input")
     return items
+
+
+def embeddable(body: EmbeddingBody) -> list[Text]:
+    """Return the input as a list of texts or of token arrays; raise `Problem` where it is neither.
+
+    OpenAI's four forms: a text, texts, the tokens of one text, the tokens of each of several.
+    """
+    if isinstance(body.input, list) and body.input and all(_is_token(item) for item in body.input):
+        return [body.input]
+    items: list[Text] = []
+    for place, item in enumerate([body.input] if isinstance(body.input, str) else body.input):
+        if not isinstance(item, str) and not (isinstance(item, list) and item and all(map(_is_token, item))):
+            raise invalid(f"input[{place}] is neither a text nor a list of token ids; send one of them", "input")
+        items.append(item)
+    if not items:
+        raise invalid("input is empty; give a text or a list of texts", "input")
+    return items
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _explain(message: str, kind: type[Any]) -> Problem:

@@ -22,6 +22,7 @@ class Choice:
         self.texts: list[str] = []
         self.tokens = 0
         self.finish_reason: str | None = None
+        self.stop = ""
         self.logprobs: list[TokenLogprob] = []
         self.length = 0  # characters so far, for the text offsets of the completions form
 
@@ -31,6 +32,7 @@ class Choice:
         self.tokens += piece.tokens
         self.logprobs.extend(piece.logprobs)
         self.finish_reason = piece.finish_reason or self.finish_reason
+        self.stop = piece.stop or self.stop
 
 
 def total(prompt_tokens: int, choices: Sequence[Choice], cached_tokens: int) -> dict[str, Any]:
@@ -44,10 +46,16 @@ def total(prompt_tokens: int, choices: Sequence[Choice], cached_tokens: int) -> 
     }
 
 
-def _end(finish_reason: str | None, so_far: dict[str, Any] | None) -> bytes:
+def _end(piece: Piece, so_far: dict[str, Any] | None) -> bytes:
     """Return the end of an event, with the usage so far where it was asked for."""
     usage = b"" if so_far is None else b',"usage":' + encode(so_far)
-    return b',"finish_reason":' + encode(finish_reason) + b"}]" + usage + b"}\n\n"
+    stop = b',"stop_reason":' + encode(piece.stop) if piece.stop else b""
+    return b',"finish_reason":' + encode(piece.finish_reason) + stop + b"}]" + usage + b"}\n\n"
+
+
+def _stop(choice: Choice) -> dict[str, str]:
+    """Return which stop string ended a choice, under the name that vLLM has for it."""
+    return {"stop_reason": choice.stop} if choice.stop else {}
 
 
 class ChatForm:
@@ -71,7 +79,7 @@ class ChatForm:
         """Return the event of one piece, with the usage so far where it is given."""
         delta = b',"delta":{"content":' + encode(piece.text) + b"}" if piece.text else b',"delta":{}'
         logprobs = encode(self._logprobs(piece.logprobs)) if self._wants_logprobs else b"null"
-        end = _end(piece.finish_reason, so_far)
+        end = _end(piece, so_far)
         index = str(piece.index).encode()
         return self._start + index + delta + b',"logprobs":' + logprobs + end
 
@@ -87,6 +95,7 @@ class ChatForm:
                 "message": {"role": "assistant", "content": "".join(choice.texts), "refusal": None},
                 "logprobs": self._logprobs(choice.logprobs) if self._wants_logprobs else None,
                 "finish_reason": choice.finish_reason,
+                **_stop(choice),
             }
             for index, choice in enumerate(choices)
         ]
@@ -120,7 +129,7 @@ class CompletionForm:
     def event(self, piece: Piece, choice: Choice, so_far: dict[str, Any] | None = None) -> bytes:
         """Return the event of one piece, with the usage so far where it is given."""
         logprobs = encode(self._logprobs(piece.logprobs, choice)) if self._wants_logprobs else b"null"
-        end = _end(piece.finish_reason, so_far)
+        end = _end(piece, so_far)
         index = str(piece.index).encode()
         text = b',"text":' + encode(piece.text)
         return self._start + index + text + b',"logprobs":' + logprobs + end
@@ -137,6 +146,7 @@ class CompletionForm:
                 "text": "".join(choice.texts),
                 "logprobs": self._logprobs(choice.logprobs, choice) if self._wants_logprobs else None,
                 "finish_reason": choice.finish_reason,
+                **_stop(choice),
             }
             for index, choice in enumerate(choices)
         ]

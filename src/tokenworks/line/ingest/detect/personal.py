@@ -37,6 +37,8 @@ _NEAR = 60  # characters in which a word can say what a number is
 _DATE = re.compile(r"(?:(?:19|20)\d\d[-/. ]\d{1,2}[-/. ]\d{1,2}|\d{1,2}[-/. ]\d{1,2}[-/. ](?:19|20)\d\d)(?!\d)")
 _CARD_WORDS = re.compile(r"(?i:card|visa|mastercard|amex|maestro|\bpan\b)[^\n]{0,30}\Z")
 
+KINDS = ("email", "iban", "ip-address", "credit-card", "us-ssn", "uk-nhs", "phone")
+
 
 def find_personal(text: str) -> list[Finding]:
     """Return e-mail and IP addresses, phone and card numbers, IBANs, US SSNs and NHS numbers in `text`."""

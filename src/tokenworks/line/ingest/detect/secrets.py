@@ -119,6 +119,8 @@ _WEAK_ENTROPY = 2.2
 _PROSE_ENTROPY = 4.5  # a sentence stays below
 _PASSWORD = re.compile(r"(?:pass(?:word|wd|phrase)?|pwd)\Z")
 
+KINDS = (*(rule.name for rule in _MARKED), "secret:assigned")
+
 
 def find_secrets(text: str) -> list[Finding]:
     """Return secrets in `text`: keys with an issuer's mark, and values assigned to a secret's name."""

@@ -1,0 +1,24 @@
+"""Which paths of /v1/responses are answered by what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tokenworks.gateway.exchange import Handle, Layer
+from tokenworks.gateway.platform.call import endpoint
+from tokenworks.gateway.responses.responses import Responses
+from tokenworks.gateway.stack import fold
+from tokenworks.gateway.translate import translated
+
+
+def remembered(
+    responses: Responses, tokens: Handle, around: Sequence[Layer]
+) -> dict[tuple[str, str], tuple[str, Handle]]:
+    """Return the routes; `around` are the layers of those that ask no model."""
+    at = "/v1/responses"
+    return {
+        ("POST", at): ("chat.completions", translated(tokens, responses.form)),
+        ("GET", f"{at}/*"): ("responses", fold(around, endpoint("infer", responses.get))),
+        ("DELETE", f"{at}/*"): ("responses", fold(around, endpoint("infer", responses.delete))),
+        ("GET", f"{at}/*/input_items"): ("responses", fold(around, endpoint("infer", responses.items))),
+    }

@@ -1,0 +1,104 @@
+"""Another wire form in front of the stack: what is asked is put into OpenAI's words, and the answer back.
+
+The stack sees, meters and records the request in OpenAI's words: one entry, whatever the face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, Self
+
+import msgspec
+
+from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.layers.border import answered
+from tokenworks.gateway.sse import Splitter
+from tokenworks.serving.answer import Chunks
+
+
+class Form(Protocol):
+    """One request in another wire form; made anew for each."""
+
+    @property
+    def face(self) -> str:
+        """What the ledger calls the form."""
+        ...
+
+    @property
+    def endpoint(self) -> str:
+        """What the stack is asked."""
+        ...
+
+    async def ask(self, body: bytes) -> bytes:
+        """Return the request in OpenAI's words; raise the 400 that explains why it is none."""
+        ...
+
+    async def answer(self, body: bytes) -> bytes:
+        """Return the whole answer in this form."""
+        ...
+
+    async def event(self, event: bytes) -> bytes:
+        """Return what an event of OpenAI's stream becomes, nothing where it becomes none."""
+        ...
+
+    def refusal(self, status: int, body: bytes) -> bytes:
+        """Return OpenAI's error object in this form."""
+        ...
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Return the headers that callers of this form look for."""
+        ...
+
+
+def translated(handle: Handle, form: Callable[[Exchange], Form]) -> Handle:
+    """Return `handle` as it is asked and answers in another form."""
+
+    async def translating(exchange: Exchange) -> Reply:
+        words, read = form(exchange), exchange.read
+        exchange.endpoint, exchange.face = words.endpoint, words.face
+
+        async def asked() -> bytes:
+            return await words.ask(await read())
+
+        async def inner(exchange: Exchange) -> Reply:
+            return await _in(words, await handle(exchange))
+
+        exchange.read = asked
+        reply, code = await answered(exchange, inner)
+        if code:  # the answer was given, but not in words that this form has
+            assert isinstance(reply.body, bytes), "an error is whole"
+            reply = msgspec.structs.replace(reply, body=words.refusal(reply.status, reply.body))
+        return msgspec.structs.replace(reply, headers=(*reply.headers, *words.headers()))
+
+    return translating
+
+
+async def _in(words: Form, reply: Reply) -> Reply:
+    if not isinstance(reply.body, bytes):
+        return msgspec.structs.replace(reply, body=_Translated(words, reply.body))
+    body = await words.answer(reply.body) if reply.status == 200 else words.refusal(reply.status, reply.body)
+    return msgspec.structs.replace(reply, body=body)
+
+
+class _Translated:
+    """A stream in the other form, event by event."""
+
+    def __init__(self, words: Form, chunks: Chunks) -> None:
+        self._words = words
+        self._chunks = chunks
+        self._splitter = Splitter()
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next events."""
+        while True:
+            chunk = await self._chunks.__anext__()
+            if made := b"".join([await self._words.event(event) for event in self._splitter.feed(chunk)]):
+                return made
+
+    async def aclose(self) -> None:
+        """Want no more."""
+        await self._chunks.aclose()
