@@ -69,11 +69,13 @@ def check(
     proof: Annotated[Path, typer.Argument(help="A file that `prove` wrote.")],
     key: Annotated[str | None, typer.Option(help=VKEY)] = None,
     witness: Annotated[list[str] | None, typer.Option(help="Key of a witness that must have cosigned.")] = None,
+    receipt: Annotated[Path | None, typer.Option(help="File with the receipt that came with the answer.")] = None,
     since: Annotated[Path | None, typer.Option(help="The older checkpoint that a proof of growth begins with.")] = None,
 ) -> None:
     """Check a proof; say what it shows."""
     from tokenworks.ledger.checkpoint import open_checkpoint
     from tokenworks.ledger.proof import check_entry, check_growth
+    from tokenworks.ledger.receipt import check_kept, read
 
     ours: Context = context.obj
     text, trusted = _text(proof), verifier(ours, key)
@@ -84,7 +86,11 @@ def check(
         ours.show({"origin": new.origin, "old": old.size, "size": new.size}, says)
         return
     found = check_entry(text, trusted, [verifier(ours, each) for each in witness or ()])
+    if receipt:
+        promised = read(_text(receipt), trusted)
+        check_kept(promised, found.origin, found.index, found.size, found.leaf)
     lines = [f"entry {found.index} of {found.origin}, as of {found.size} entries"]
+    lines += ["  as the receipt promised"] if receipt else []
     lines += [f"  cosigned by {name} at {iso(at)}" for name, at in found.cosigned.items()]
     lines += [f"  {name:<18} {value}" for name, value in found.entry.items()]
     ours.show(found, "\n".join(lines))

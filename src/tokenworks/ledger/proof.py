@@ -26,6 +26,7 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     size: int  # entries below the checkpoint
     entry: dict[str, Any]
+    leaf: str  # base64, the hash of the entry
     cosigned: dict[str, float]  # witness -> when it saw the log with it, Unix seconds
 
 
@@ -63,6 +64,7 @@ def check_entry(proof: str, key: VerifierKey, witnesses: Sequence[VerifierKey] =
         index=number,
         size=found.size,
         entry=msgspec.msgpack.decode(payload),
+        leaf=_encoded(leaf_hash(payload)),
         cosigned={witness.name: _cosigned(note, witness) for witness in witnesses},
     )
 

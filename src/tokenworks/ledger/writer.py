@@ -18,6 +18,7 @@ from tokenworks.ledger.entries import Entry
 from tokenworks.ledger.log import Log
 from tokenworks.ledger.note import SignerKey
 from tokenworks.ledger.position import Position
+from tokenworks.ledger.receipt import give
 from tokenworks.ledger.segment import FRAME, HEADER_BYTES, MAX_ENTRY_BYTES
 
 HEAD_EVERY_S = 1.0
@@ -47,7 +48,7 @@ class Ledger:
         key: SignerKey | None = None,
     ) -> None:
         self._clock: Clock = clock or SystemClock()
-        self._writer = writer
+        self._writer, self._key = writer, key
         self._log = _open_log(root / writer, self._clock, segment_bytes, LogSigner(key, writer) if key else None)
         self._lock = threading.Lock()
         self._state = threading.Condition(self._lock)
@@ -88,6 +89,12 @@ class Ledger:
         future: asyncio.Future[Position] = loop.create_future()
         self._enqueue(_Waiting(_encode(entry), future, loop))
         return await future
+
+    def receipt(self, entry: Entry, position: Position, request_id: str) -> str:
+        """Return the signed promise that `entry` stands at `position`; empty where the ledger has no key."""
+        if self._key is None:
+            return ""
+        return give(self._key, position, _encode(entry), request_id, self._clock.now())
 
     def close(self) -> None:
         """Write what waits, record the tree, let go. Raises `StoreError` where the tree could not be recorded."""
