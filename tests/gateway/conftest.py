@@ -27,6 +27,7 @@ from tokenworks.ledger.bodies import Bodies
 from tokenworks.ledger.entries import FeedbackEntry, RequestEntry
 from tokenworks.ledger.lookup import Lookup
 from tokenworks.ledger.reader import read
+from tokenworks.ledger.signing import open_key
 from tokenworks.ledger.writer import Ledger
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
@@ -48,7 +49,7 @@ class House:
         self._thread.start()
         self.catalog = open_catalog(f"sqlite:///{home / 'catalog.db'}")
         self.keys = Keys(self.catalog.keys, fresh_s=0.1)
-        self.ledger = Ledger(home / "ledger", "gateway")
+        self.ledger = Ledger(home / "ledger", "gateway", key=open_key(home / "keys", home / "ledger"))
         self.bodies = Bodies(home / "bodies")
         self.lookup = Lookup(home / "ledger", home / "lookup.db")
         self._folders = folders

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -44,14 +45,26 @@ def tail(
 
 
 @group.command()
-def verify(context: typer.Context) -> None:
-    """Check every entry against its hash and the tree heads; name what was changed, and where."""
+def verify(
+    context: typer.Context,
+    key: Annotated[str | None, typer.Option(help="Verifier key, or a file with it [default: this home's].")] = None,
+    witness: Annotated[list[Path] | None, typer.Option(help="Folder of a witness: what it saw must be there.")] = None,
+) -> None:
+    """Check every entry against its hash, the signed tree heads and witnesses; name what was changed, and where."""
+    from tokenworks.cli.proofs import verifier
+    from tokenworks.ledger.signing import PUBLIC
     from tokenworks.ledger.verify import verify as check
+    from tokenworks.ledger.watch import remembered
 
     ours: Context = context.obj
-    found = check(ours.settings.home_path / "ledger")
-    lines = [f"{found.entries} entries of {len(found.roots)} writers: {'all verified' if found.ok else 'DAMAGED'}"]
-    lines += [f"  {writer}  root {root[:16]}" for writer, root in sorted(found.roots.items())]
+    home = ours.settings.home_path
+    has_key = key is not None or (home / "keys" / PUBLIC).exists()
+    found = check(home / "ledger", key=verifier(ours, key) if has_key else None, witnessed=remembered(witness or ()))
+    lines = [f"{found.entries} entries of {len(found.writers)} writers: {'all verified' if found.ok else 'DAMAGED'}"]
+    for writer, root in sorted(found.roots.items()):
+        signed = f"  signed to {found.signed[writer]}" if writer in found.signed else "  not signed"
+        seen = f"  witnessed to {found.witnessed[writer]}" if writer in found.witnessed else ""
+        lines.append(f"  {writer}  root {root[:16]}{signed}{seen}")
     lines += [f"  {problem}" for problem in found.problems]
     ours.show(found, "\n".join(lines))
     if not found.ok:

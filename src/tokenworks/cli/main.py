@@ -32,6 +32,7 @@ GROUPS = (
     "erase",
     "watch",
     "ledger",
+    "proofs",
     "key",
     "doctor",
     "report",

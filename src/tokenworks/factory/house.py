@@ -13,6 +13,7 @@ from tokenworks.core.errors import ConflictError
 from tokenworks.governance.keys import Keys
 from tokenworks.ledger.bodies import Bodies
 from tokenworks.ledger.lookup import Lookup
+from tokenworks.ledger.signing import open_key
 from tokenworks.ledger.writer import Ledger
 from tokenworks.line.events import Listener, unheard
 from tokenworks.line.release.keys import SigningKey, ensure_signing_key
@@ -87,13 +88,15 @@ class House:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """This process's own log."""
+        """This process's own log, its checkpoints signed with the key of this home."""
+        key = open_key(self.home / "keys", self.ledger_root)
         for number in range(WRITERS):
             try:
                 ledger = Ledger(
                     self.ledger_root,
                     f"{self._role}-{number}",
                     segment_bytes=self.settings.ledger.segment_mb << 20,
+                    key=key,
                 )
             except ConflictError:  # another process of ours writes there
                 continue

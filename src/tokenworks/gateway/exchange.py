@@ -34,6 +34,7 @@ class Exchange:
     declared: str = ""  # the label that the caller says the text has
     conversation: str = ""  # what the caller says belongs together; from `classify` on, its pseudonym
     may_learn: bool = True  # whether the answer may be learned from; from `classify` on, the last word
+    wants_receipt: bool = False  # whether the caller asks for a signed promise of the entry
     target: str = ""  # the thing named in the path, where one is
     targets: tuple[str, ...] = ()  # every thing named in the path
     query: str = ""  # what stands behind the question mark

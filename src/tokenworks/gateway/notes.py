@@ -12,6 +12,7 @@ from typing import Protocol
 
 from tokenworks.gateway.exchange import Exchange
 from tokenworks.ledger.entries import Entry, RequestEntry
+from tokenworks.ledger.position import Position
 
 REMEMBERED = 65_536
 SMALL_BYTES = 64 << 10  # a write of less costs less than the way to a thread and back
@@ -21,8 +22,12 @@ _NO_ROOM = frozenset({"overloaded", "shutting_down"})  # refused by us, though t
 class Writer(Protocol):
     """The ledger as the gateway needs it."""
 
-    async def record(self, entry: Entry) -> object:
-        """Return once the entry is durable; raise `StoreError` when it cannot be."""
+    async def record(self, entry: Entry) -> Position:
+        """Return its place once the entry is durable; raise `StoreError` when it cannot be."""
+        ...
+
+    def receipt(self, entry: Entry, position: Position, request_id: str) -> str:
+        """Return the signed promise that the entry stands there."""
         ...
 
 
@@ -46,17 +51,22 @@ class Notes:
         self._find = find
         self._recent: OrderedDict[str, RequestEntry] = OrderedDict()
 
-    async def write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> None:
-        """Return once the entry is durable. The bodies of answers that were given are there before it."""
+    async def write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> Position:
+        """Return its place once the entry is durable. The bodies of answers that were given are there before it."""
         if self._bodies is not None and entry.outcome == "ok" and (entry.learn or entry.stored):
             if len(prompt) + len(answer) > SMALL_BYTES:
                 await asyncio.to_thread(self._bodies.put, entry.request_id, prompt, answer)
             else:
                 self._bodies.put(entry.request_id, prompt, answer)
-        await self._ledger.record(entry)
+        position = await self._ledger.record(entry)
         self._recent[entry.request_id] = entry
         if len(self._recent) > REMEMBERED:
             self._recent.popitem(last=False)
+        return position
+
+    def receipt(self, entry: RequestEntry, position: Position) -> str:
+        """Return the signed promise that the entry stands there."""
+        return self._ledger.receipt(entry, position, entry.request_id)
 
     async def find(self, request_id: str) -> RequestEntry | None:
         """Return the entry of a request, however long ago."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -14,7 +15,7 @@ LATEST = "head.json"
 
 
 class TreeHead(msgspec.Struct, frozen=True, kw_only=True):
-    """A checkpoint of one writer's log. A later form adds a signature and witnesses."""
+    """How far one writer's log had come, with the signed checkpoint that says the same where the ledger has a key."""
 
     size: int  # entries
     root: str  # hex, RFC 6962
@@ -22,13 +23,28 @@ class TreeHead(msgspec.Struct, frozen=True, kw_only=True):
     segment: int  # number of the first entry of the segment that comes next
     offset: int  # where in that segment the next frame goes
     at: float
+    checkpoint: str = ""  # a signed note
 
 
-def tree_head(frontier: Frontier, *, segment: int, offset: int, at: float) -> TreeHead:
-    """Return the head of the tree as it is now."""
+class Signer(Protocol):
+    """Who answers for a log."""
+
+    def checkpoint(self, size: int, root: bytes) -> str:
+        """Return the signed note that says so."""
+        ...
+
+    def made(self, checkpoint: str, size: int, root: bytes) -> bool:
+        """Return whether the note is one of its own, and says that."""
+        ...
+
+
+def tree_head(frontier: Frontier, *, segment: int, offset: int, at: float, signer: Signer | None = None) -> TreeHead:
+    """Return the head of the tree as it is now, signed where there is a signer."""
+    root = frontier.root()
     return TreeHead(
         size=frontier.size,
-        root=frontier.root().hex(),
+        root=root.hex(),
+        checkpoint=signer.checkpoint(frontier.size, root) if signer else "",
         frontier=tuple(part.hex() for part in frontier.hashes),
         segment=segment,
         offset=offset,

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tokenworks.core.clock import Clock
@@ -19,14 +19,14 @@ from tokenworks.ledger.recovery import Tail, recover
 class Log:
     """One writer's folder, locked against every other process."""
 
-    def __init__(self, folder: Path, clock: Clock, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, clock: Clock, segment_bytes: int, signer: heads.Signer | None = None) -> None:
         self.folder = folder
         self.broken = False  # after a failed write or sync, what the disk holds is unknown until recovery
-        self._clock, self._segment_bytes = clock, segment_bytes
+        self._clock, self._segment_bytes, self._signer = clock, segment_bytes, signer
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
         try:
-            self._start(recover(folder, clock) or self._first())
+            self._start(recover(folder, clock, signer) or self._first())
         except BaseException:
             os.close(self._lock)
             raise
@@ -91,7 +91,8 @@ class Log:
         """Begin an empty log: the head first, so that a folder with segments always has one."""
         empty = Frontier()
         heads.write_latest(
-            self.folder, heads.tree_head(empty, segment=0, offset=segment.HEADER_BYTES, at=self._clock.now())
+            self.folder,
+            heads.tree_head(empty, segment=0, offset=segment.HEADER_BYTES, at=self._clock.now(), signer=self._signer),
         )
         path = segment.create(self.folder, 0, self._segment_bytes)
         return Tail(path, empty, segment.HEADER_BYTES)
@@ -133,7 +134,18 @@ class Log:
             segment.prepare(self.folder, self._segment_bytes)
 
     def _head(self, first: int, offset: int) -> heads.TreeHead:
-        return heads.tree_head(self._tree, segment=first, offset=offset, at=self._clock.now())
+        now = self._clock.now()
+        return heads.tree_head(self._tree, segment=first, offset=offset, at=now, signer=self._signer)
+
+
+@contextlib.contextmanager
+def log_locked(folder: Path) -> Iterator[None]:
+    """Keep every writer out of the log; raise `ConflictError` where one is in."""
+    handle = _lock(folder)
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _lock(folder: Path) -> int:

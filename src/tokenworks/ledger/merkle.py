@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
 EMPTY_ROOT = sha256(b"").digest()  # RFC 6962, 2.1: the hash of an empty list
 LEAF, NODE = b"\x00", b"\x01"
+
+RangeHash = Callable[[int, int], bytes]  # of the leaves from the first number up to before the second, as a tree
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -63,32 +65,40 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
     return frontier.root()
 
 
+def inclusion_path(index: int, size: int, hash_of: RangeHash) -> list[bytes]:
+    """Return the audit path of leaf `index` in the tree of `size`, lowest sibling first. RFC 6962, 2.1.1."""
+    if not 0 <= index < size:
+        raise ValueError(f"there is no leaf {index} in a tree of {size}")
+    path, start, end = list[bytes](), 0, size
+    while end - start > 1:
+        middle = start + _split(end - start)
+        path.append(hash_of(middle, end) if index < middle else hash_of(start, middle))
+        start, end = (start, middle) if index < middle else (middle, end)
+    return path[::-1]
+
+
+def consistency_path(old: int, size: int, hash_of: RangeHash) -> list[bytes]:
+    """Return the proof that the tree of the first `old` leaves is a prefix of that of `size`. RFC 6962, 2.1.2."""
+    if not 0 < old <= size:
+        raise ValueError(f"a tree of {size} has no prefix of {old} to be consistent with")
+    path, start, end = list[bytes](), 0, size
+    while end != old:
+        middle = start + _split(end - start)
+        path.append(hash_of(middle, end) if old <= middle else hash_of(start, middle))
+        start, end = (start, middle) if old <= middle else (middle, end)
+    if start:  # where it is 0, what is left is the old tree itself, whose root the reader has
+        path.append(hash_of(start, end))
+    return path[::-1]
+
+
 def inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
-    """Return the audit path of leaf `index`, lowest sibling first. RFC 6962, 2.1.1."""
-    if not 0 <= index < len(leaves):
-        raise ValueError(f"there is no leaf {index} in a tree of {len(leaves)}")
-    if len(leaves) == 1:
-        return []
-    split = _split(len(leaves))
-    if index < split:
-        return [*inclusion_proof(index, leaves[:split]), root_of(leaves[split:])]
-    return [*inclusion_proof(index - split, leaves[split:]), root_of(leaves[:split])]
+    """Return the audit path of leaf `index` among `leaves`, lowest sibling first."""
+    return inclusion_path(index, len(leaves), lambda start, end: root_of(leaves[start:end]))
 
 
 def consistency_proof(old: int, leaves: Sequence[bytes]) -> list[bytes]:
-    """Return the proof that the tree of the first `old` leaves is a prefix of this one. RFC 6962, 2.1.2."""
-    if not 0 < old <= len(leaves):
-        raise ValueError(f"a tree of {len(leaves)} has no prefix of {old} to be consistent with")
-    return _subproof(old, leaves, is_whole=True)
-
-
-def _subproof(old: int, leaves: Sequence[bytes], *, is_whole: bool) -> list[bytes]:
-    if old == len(leaves):
-        return [] if is_whole else [root_of(leaves)]
-    split = _split(len(leaves))
-    if old <= split:
-        return [*_subproof(old, leaves[:split], is_whole=is_whole), root_of(leaves[split:])]
-    return [*_subproof(old - split, leaves[split:], is_whole=False), root_of(leaves[:split])]
+    """Return the proof that the tree of the first `old` leaves is a prefix of that of all `leaves`."""
+    return consistency_path(old, len(leaves), lambda start, end: root_of(leaves[start:end]))
 
 
 def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> bool:

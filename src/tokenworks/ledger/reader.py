@@ -15,7 +15,7 @@ from tokenworks.ledger.entries import AnyEntry
 from tokenworks.ledger.heads import LATEST
 from tokenworks.ledger.position import Position
 
-_decode = msgspec.msgpack.Decoder(AnyEntry).decode
+decode = msgspec.msgpack.Decoder(AnyEntry).decode
 
 
 def read(root: Path, *, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, AnyEntry]]:
@@ -99,7 +99,7 @@ class Cursor:
 
     def _decoded(self, payload: memoryview, path: Path, number: int) -> AnyEntry:
         try:
-            entry: AnyEntry = _decode(payload)
+            entry: AnyEntry = decode(payload)
             return entry
         except msgspec.DecodeError as error:
             raise StoreError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tokenworks.core.clock import Clock
-from tokenworks.core.errors import IntegrityError
+from tokenworks.core.errors import ConfigError, IntegrityError
 from tokenworks.ledger import heads, segment
 from tokenworks.ledger.merkle import Frontier, hash_leaves
 
@@ -20,7 +20,7 @@ class Tail(NamedTuple):
     offset: int
 
 
-def recover(folder: Path, clock: Clock) -> Tail | None:
+def recover(folder: Path, clock: Clock, signer: heads.Signer | None = None) -> Tail | None:
     """Return the end of the log, mended if the last write was torn; None where there is no log yet.
 
     Reads only what came after the last tree head. Raises `IntegrityError` for damage that no crash explains.
@@ -30,6 +30,7 @@ def recover(folder: Path, clock: Clock) -> Tail | None:
         _refuse_emptied(folder)
         return None
     head = heads.read_head(folder / heads.LATEST)
+    _refuse_unsigned(folder, head, signer)
     tree, offset = heads.grow_from(head), head.offset
     todo = [path for path in paths if int(path.stem) >= head.segment]
     if not todo or int(todo[0].stem) != head.segment:
@@ -39,7 +40,9 @@ def recover(folder: Path, clock: Clock) -> Tail | None:
             raise _lost(folder, f"the entries {tree.size} to {int(path.stem) - 1} before {path.name} are missing")
         offset = _walk(path, offset, tree, is_last=path is todo[-1])
         if path is not todo[-1]:
-            closing = heads.tree_head(tree, segment=tree.size, offset=segment.HEADER_BYTES, at=clock.now())
+            closing = heads.tree_head(
+                tree, segment=tree.size, offset=segment.HEADER_BYTES, at=clock.now(), signer=signer
+            )
             heads.write_closing(path, closing)
             offset = segment.HEADER_BYTES
     return Tail(todo[-1], tree, offset)
@@ -70,6 +73,17 @@ def _refuse_emptied(folder: Path) -> None:
     path = folder / heads.LATEST
     if path.exists() and (size := heads.read_head(path).size):
         raise _lost(folder, f"its {size} entries are missing")
+
+
+def _refuse_unsigned(folder: Path, head: heads.TreeHead, signer: heads.Signer | None) -> None:
+    """Refuse to go on from a head that somebody else made, who would then have our signature below it."""
+    if signer is None and head.checkpoint:
+        raise ConfigError(f"ledger {folder}: its checkpoints are signed; open it with the key that signed them")
+    if signer and head.size and not signer.made(head.checkpoint, head.size, bytes.fromhex(head.root)):
+        raise IntegrityError(
+            f"ledger {folder}: the last tree head, of {head.size} entries, is not signed with this ledger's key. "
+            "If the log is older than the key, run 'tokenworks ledger sign'; else restore the folder from a backup"
+        )
 
 
 def _lost(folder: Path, what: str) -> IntegrityError:

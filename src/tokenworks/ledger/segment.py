@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 from zlib import crc32
 
 from tokenworks.core.errors import IntegrityError
@@ -137,6 +137,18 @@ def load(path: Path, offset: int = HEADER_BYTES, number: int | None = None) -> C
 def frame(payload: bytes, number: int, batch: int) -> bytes:
     """Return `payload` as a frame."""
     return b"".join(frames([payload], number, batch))
+
+
+def read_frame(file: BinaryIO, offset: int, number: int) -> bytes:
+    """Return the payload of the frame at `offset`; raise `IntegrityError` where it is not that of entry `number`."""
+    file.seek(max(0, offset))
+    head = file.read(FRAME.size)
+    if len(head) == FRAME.size:
+        crc, length, found, _, _ = FRAME.unpack(head)
+        payload = file.read(min(length, MAX_ENTRY_BYTES))
+        if found == number & _MASK and len(payload) == length and crc32(head[4:] + payload) == crc:
+            return payload
+    raise IntegrityError(f"{file.name}: damaged at byte {offset}, entry {number}: run verify")
 
 
 def frames(payloads: Sequence[bytes], number: int, batch: int) -> list[bytes]:

@@ -13,9 +13,12 @@ import msgspec
 
 from tokenworks.core.clock import Clock, SystemClock
 from tokenworks.core.errors import StoreError
+from tokenworks.ledger.checkpoint import LogSigner
 from tokenworks.ledger.entries import Entry
 from tokenworks.ledger.log import Log
+from tokenworks.ledger.note import SignerKey
 from tokenworks.ledger.position import Position
+from tokenworks.ledger.receipt import give
 from tokenworks.ledger.segment import FRAME, HEADER_BYTES, MAX_ENTRY_BYTES
 
 HEAD_EVERY_S = 1.0
@@ -31,14 +34,22 @@ class _Waiting(NamedTuple):
 class Ledger:
     """The one writer of a name. Entries that wait together are synced together (group commit).
 
-    `segment_bytes` is the size of a file. Raises `ConflictError` where another process has the name, and
-    `IntegrityError` where the log is damaged.
+    `segment_bytes` is the size of a file; `key` signs the checkpoints, at most one a second. Raises `ConflictError`
+    where another process has the name, and `IntegrityError` where the log is damaged or not signed with that key.
     """
 
-    def __init__(self, root: Path, writer: str, *, clock: Clock | None = None, segment_bytes: int = 16 << 20) -> None:
+    def __init__(
+        self,
+        root: Path,
+        writer: str,
+        *,
+        clock: Clock | None = None,
+        segment_bytes: int = 16 << 20,
+        key: SignerKey | None = None,
+    ) -> None:
         self._clock: Clock = clock or SystemClock()
-        self._writer = writer
-        self._log = _open_log(root / writer, self._clock, segment_bytes)
+        self._writer, self._key = writer, key
+        self._log = _open_log(root / writer, self._clock, segment_bytes, LogSigner(key, writer) if key else None)
         self._lock = threading.Lock()
         self._state = threading.Condition(self._lock)
         self._pending: list[_Waiting] = []
@@ -78,6 +89,12 @@ class Ledger:
         future: asyncio.Future[Position] = loop.create_future()
         self._enqueue(_Waiting(_encode(entry), future, loop))
         return await future
+
+    def receipt(self, entry: Entry, position: Position, request_id: str) -> str:
+        """Return the signed promise that `entry` stands at `position`; empty where the ledger has no key."""
+        if self._key is None:
+            return ""
+        return give(self._key, position, _encode(entry), request_id, self._clock.now())
 
     def close(self) -> None:
         """Write what waits, record the tree, let go. Raises `StoreError` where the tree could not be recorded."""
@@ -185,9 +202,9 @@ class Ledger:
         return told
 
 
-def _open_log(folder: Path, clock: Clock, segment_bytes: int) -> Log:
+def _open_log(folder: Path, clock: Clock, segment_bytes: int, signer: LogSigner | None) -> Log:
     try:
-        return Log(folder, clock, segment_bytes)
+        return Log(folder, clock, segment_bytes, signer)
     except OSError as error:
         raise StoreError(
             f"ledger {folder}: {error.strerror or error}; free some space or mend the permissions there"

@@ -17,9 +17,11 @@ from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.notes import Notes, entry_of, outcome_of
 from tokenworks.gateway.sse import DONE
 from tokenworks.ledger.entries import RequestEntry
+from tokenworks.ledger.position import Position
 from tokenworks.serving.answer import Chunks
 
 GONE = (499, "cancelled")  # the caller hung up, or we had to stop; servers customarily log this status
+RECEIPT = "x-tokenworks-receipt"
 log = structlog.get_logger()
 
 
@@ -41,25 +43,32 @@ class Record:
         if not isinstance(reply.body, bytes):
             return msgspec.structs.replace(reply, body=_Recorded(self, exchange, reply.body))
         try:
-            await self.end(exchange, reply.status, code, reply.body)
+            receipt = await self.end(exchange, reply.status, code, reply.body)
         except StoreError as error:
             return not_recorded(error).reply(exchange.request_id)
+        if receipt:
+            reply = msgspec.structs.replace(reply, headers=(*reply.headers, (RECEIPT, receipt)))
         return reply
 
-    async def end(self, exchange: Exchange, status: int, code: str, answer: bytes) -> None:
-        """Write the entry; return when it is durable. It is written even when the caller stops waiting."""
-        entry = entry_of(exchange, outcome=outcome_of(status, code), status=status, code=code, answer=answer)
-        await asyncio.shield(self._write(entry, exchange.body, answer))
+    async def end(self, exchange: Exchange, status: int, code: str, answer: bytes) -> str:
+        """Write the entry; return when it is durable, with the receipt if one was asked for.
 
-    async def _write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> None:
+        It is written even when the caller stops waiting.
+        """
+        entry = entry_of(exchange, outcome=outcome_of(status, code), status=status, code=code, answer=answer)
+        position = await asyncio.shield(self._write(entry, exchange.body, answer))
+        return self.notes.receipt(entry, position) if exchange.wants_receipt else ""
+
+    async def _write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> Position:
         try:
-            await self.notes.write(entry, prompt, answer)
+            position = await self.notes.write(entry, prompt, answer)
         except StoreError:
             raise
         except Exception as error:
             log.exception("entry could not be written", request_id=entry.request_id)
             raise StoreError(f"entry of {entry.request_id} could not be written: {error}") from error
         self.metrics.count(entry)
+        return position
 
     async def abandon(self, exchange: Exchange, answer: bytes) -> None:
         """Write the entry of a request whose caller is gone; nobody is left to hear that it could not be."""
@@ -117,10 +126,11 @@ class _Recorded:
     async def _last(self, event: bytes, status: int = 200, code: str = "") -> bytes:
         self._over = True
         try:
-            await self._record.end(self._exchange, status, code, b"".join(self._passed))
+            receipt = await self._record.end(self._exchange, status, code, b"".join(self._passed))
         except StoreError as failure:
             return self._event(not_recorded(failure))
-        return event
+        # As a comment, which clients of event streams skip: its head had left before there was an entry.
+        return f": {RECEIPT}: {receipt}\n".encode() + event if receipt else event
 
     async def _last_error(self, error: ApiError) -> bytes:
         return await self._last(self._event(error), error.status, error.code)

@@ -1,0 +1,91 @@
+"""The key that signs a ledger's checkpoints: made once, private to the user that runs the factory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from tokenworks.core.errors import ConflictError, IntegrityError, NotFoundError, RefusedError
+from tokenworks.core.files import locked, write_atomic
+from tokenworks.ledger.checkpoint import LogSigner
+from tokenworks.ledger.heads import LATEST, read_head, write_latest
+from tokenworks.ledger.log import log_locked
+from tokenworks.ledger.note import LOG, SignerKey, VerifierKey
+from tokenworks.ledger.reader import writers
+
+SECRET = "ledger.key"
+PUBLIC = "ledger.vkey"
+
+
+def ensure_ledger_key(folder: Path) -> SignerKey:
+    """Return the key in `folder`, made there on the first call (`ledger.key`, mode 0600; public half beside).
+
+    Raises `RefusedError` where others may read it and `IntegrityError` where it cannot be read at all.
+    """
+    return ensure_key(folder, SECRET, PUBLIC, name=f"tokenworks/{os.urandom(6).hex()}", kind=LOG)
+
+
+def open_key(folder: Path, root: Path) -> SignerKey:
+    """Return the key in `folder`; where there was none, make it and sign the logs that are there already.
+
+    From then on a log that is not signed is refused: so nobody can pass off a forged one as older than the key.
+    """
+    is_new = not (folder / SECRET).exists()
+    key = ensure_ledger_key(folder)
+    for writer in writers(root) if is_new else ():
+        with contextlib.suppress(ConflictError, IntegrityError):  # in use, or damaged: `ledger sign` will say so
+            sign_log(root / writer, key)
+    return key
+
+
+def ensure_key(folder: Path, secret: str, public: str, *, name: str, kind: int) -> SignerKey:
+    """Return the key in the file `secret`; made on the first call, under that name."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / secret
+    with locked(folder / ".lock"):
+        if not path.exists():
+            write_atomic(path, SignerKey.make(name, kind).secret().encode(), mode=0o600)
+        key = _read(path)
+        # Written from the secret half each time it is missing: a kill between the two writes heals itself.
+        if not (folder / public).exists():
+            write_atomic(folder / public, f"{key.public}\n".encode())
+    return key
+
+
+def read_verifier(path: Path) -> VerifierKey:
+    """Return the public key in the file; raise `NotFoundError` or `ConfigError`."""
+    try:
+        return VerifierKey.parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no public key there; a ledger makes its own when it is first written") from None
+
+
+def sign_log(log: Path, key: SignerKey) -> bool:
+    """Sign the last tree head of a log that is not signed with `key` yet; return whether it was not.
+
+    For logs older than the key: check them first, for what they hold now is what the signature vouches for.
+    Raises `ConflictError` where a process writes there, and `IntegrityError` for a damaged head.
+    """
+    with log_locked(log):
+        head, signer = read_head(log / LATEST), LogSigner(key, log.name)
+        root = bytes.fromhex(head.root)
+        if signer.made(head.checkpoint, head.size, root):
+            return False
+        checkpoint = signer.checkpoint(head.size, root)
+        write_latest(log, msgspec.structs.replace(head, checkpoint=checkpoint))
+        return True
+
+
+def _read(path: Path) -> SignerKey:
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise RefusedError(f"{path}: others may read the secret key (mode {mode:o}); run: chmod 600 {path}")
+    try:
+        return SignerKey.parse(path.read_text(encoding="utf-8"))
+    except (IntegrityError, UnicodeDecodeError) as error:
+        raise IntegrityError(
+            f"{path}: {error}; restore it from a copy: with a new one, old checkpoints verify with the old public key"
+        ) from None
