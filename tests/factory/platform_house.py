@@ -15,6 +15,8 @@ from tokenworks.core.ids import sha256_hex
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.factory import Factory
 from tokenworks.factory.base import release_folder
+from tokenworks.factory.erasing import erase
+from tokenworks.factory.reach import target_of
 from tokenworks.governance.keys import SHOWN
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.reader import read
@@ -91,6 +93,10 @@ class Server:
     def revoke(self, key: str) -> None:
         with Factory(home=self.home, role="tests") as factory:
             factory.keys.revoke(key[:SHOWN])
+
+    def erase(self, request_id: str) -> None:
+        with Factory(home=self.home, role="tests") as factory:
+            erase(factory, target_of(request=request_id), by="tests")
 
     def has(self, data: bytes) -> bool:
         with Factory(home=self.home, role="tests") as factory:

@@ -19,6 +19,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, Any]
     key: str = ""  # the API key presented
     label: str = ""  # the data class declared by the caller, empty when not declared
+    face: str = ""  # what it is part of: batch
 
     @property
     def model(self) -> str:
@@ -35,6 +36,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     model_version: str = ""
     latency_s: float = 0.0
+    label: str = ""  # of the answer
     ttft_s: float = 0.0  # seconds to the first token; equal to latency_s where nothing streams
 
     @property

@@ -40,7 +40,7 @@ class RequestPath:
         """Take no more requests, and end the engines."""
         self.gateway.drain()
         if self.gateway.platform is not None:
-            await self.gateway.platform.running.close()
+            await self.gateway.platform.close()
         await self.gateway.mirror.close()
         await self.warm.close()
         await self.pool.close()

@@ -95,7 +95,7 @@ class Plant:
         self._begin(watch_in_child(house, self._documents_changed))
         self._begin(self._keep())
         self._begin(tuner.run())
-        self._begin(self._evaluate())
+        self._begin(self._take_up())
         return self
 
     async def __aexit__(
@@ -184,11 +184,11 @@ class Plant:
         log.info("documents changed", **msgspec.structs.asdict(changed))
         self._begin(self._fill(batch=8, rest=1.0))
 
-    async def _evaluate(self) -> None:
-        """Take up the eval runs that the last server left."""
+    async def _take_up(self) -> None:
+        """Take up the eval runs and batches that the last server left."""
         platform = self._path.gateway.platform
         assert platform is not None, "a server has one"
-        await platform.running.resume()
+        await platform.resume()
 
     async def _keep(self) -> None:
         """Drop what is too old and finish erasures, now and every day."""

@@ -25,6 +25,7 @@ def answerer(handle: Handle) -> Answerer:
             request_id=new_id("req"),
             credential=request.key,
             declared=request.label,
+            face=request.face,
         )
         reply = await handle(exchange)
         if isinstance(reply.body, bytes):
@@ -40,6 +41,7 @@ def answerer(handle: Handle) -> Answerer:
             status=status,
             body=body,
             usage=exchange.usage,
+            label=str(exchange.label) if exchange.label is not None else "",
             model_version=exchange.version,
             latency_s=latency_s,
             ttft_s=exchange.ttft_s or latency_s,

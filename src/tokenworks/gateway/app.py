@@ -121,7 +121,8 @@ def build(
         ("GET", "/readyz"): ("health", readiness(engines, admit)),
         ("GET", "/metrics"): ("metrics", figures(engines, metrics)),
     }
-    added = platform(parts, releases, answerer(stack(order(identify=StandIn(keys)), pool.generate))) if parts else None
+    standing_in = answerer(stack(order(identify=StandIn(keys)), pool.generate))
+    added = platform(parts, releases, standing_in, lambda: admit.in_flight) if parts else None
     for place, (endpoint, handle) in (added.routes if added else {}).items():
         routes[place] = (endpoint, fold([border, identify, admit], handle))
     if parts:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import struct
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 from msgspec import Meta
 
 from tokenworks.gateway.exchange import Exchange
@@ -74,11 +75,8 @@ class Rerank:
     async def answer(self, body: bytes) -> bytes:
         """Return the ranking, the nearest first; equals stay in their order."""
         vectors = msgspec.json.decode(body, type=_Vectors)
-        rows = np.stack([_numbers(row.embedding) for row in sorted(vectors.data, key=lambda row: row.index)])
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        scores = rows[1:] @ rows[0]
-        best = np.argsort(-scores, kind="stable")[: self._top_n]
-        results = [self._result(int(place), float(scores[place])) for place in best]
+        ranked = _ranked([row.embedding for row in sorted(vectors.data, key=lambda row: row.index)])
+        results = [self._result(place, score) for place, score in ranked[: self._top_n]]
         used = {"prompt_tokens": vectors.usage.total_tokens, "total_tokens": vectors.usage.total_tokens}
         return msgspec.json.encode(
             {"id": f"rerank-{self._request_id}", "model": vectors.model, "usage": used, "results": results}
@@ -101,8 +99,19 @@ class Rerank:
         return {"index": place, **document, "relevance_score": score}
 
 
-def _numbers(embedding: str | list[float]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _ranked(embeddings: list[str | list[float]]) -> list[tuple[int, float]]:
+    """Return place and cosine of each embedding after the first, which is the query's; the nearest come first."""
+    import numpy as np  # a gateway that nobody asks for a ranking does without
+
+    rows = np.array([_numbers(one) for one in embeddings], np.float32)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    scores = rows[1:] @ rows[0]
+    return [(int(place), float(scores[place])) for place in np.argsort(-scores, kind="stable")]
+
+
+def _numbers(embedding: str | list[float]) -> Sequence[float]:
     """Return a vector in either encoding: not every server elsewhere knows base64."""
-    if isinstance(embedding, str):
-        return np.frombuffer(base64.b64decode(embedding), "<f4").astype(np.float32)
-    return np.array(embedding, np.float32)
+    if isinstance(embedding, list):
+        return embedding
+    data = base64.b64decode(embedding)
+    return struct.unpack(f"<{len(data) // 4}f", data)

@@ -40,7 +40,7 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     learn: bool = True  # False: caller, key or tenant refused that anything is learned from it
     arm: str = ""  # while a canary runs: incumbent | canary | shadow
     stored: bool = False  # the caller wants to read it again: its texts are kept, whatever `learn` says
-    face: str = ""  # the wire form of the caller, where it is not the endpoint's own: messages | rerank | responses
+    face: str = ""  # how it was asked, where not in OpenAI's words: messages | rerank | responses | batch
 
 
 class FeedbackEntry(Entry, frozen=True, kw_only=True, tag="feedback"):

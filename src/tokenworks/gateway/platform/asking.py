@@ -73,7 +73,7 @@ def asking(answer: Answerer, releases: Releases, *, key_id: str, label: str) -> 
         else:
             body = {"model": model, "messages": messages, "store": False, **sampling}
             request = Request(endpoint="chat.completions", body=body, key=key_id, label=label)
-        given = await _patiently(answer, request)
+        given = await patiently(answer, request)
         text, reason = _said(given, request.endpoint)
         return Asked(
             model=model,
@@ -91,7 +91,7 @@ def asking(answer: Answerer, releases: Releases, *, key_id: str, label: str) -> 
     return ask
 
 
-async def _patiently(answer: Answerer, request: Request) -> Answer:
+async def patiently(answer: Answerer, request: Request) -> Answer:
     """Ask, and again while the model is not there yet; each try stands on the ledger."""
     until = time.monotonic() + PATIENCE_S
     given = await answer(request)

@@ -183,7 +183,7 @@ def shown(found: Object) -> dict[str, Any]:
     }
 
 
-def require_purpose(file: Object, purpose: Literal["fine-tune", "evals"], param: str) -> None:
+def require_purpose(file: Object, purpose: Literal["fine-tune", "evals", "batch"], param: str) -> None:
     """Raise 400 where the file was sent for something else."""
     if file.body["purpose"] != purpose:
         raise bad_request(

@@ -9,9 +9,13 @@ from pathlib import Path
 from tokenworks.core.clock import Clock, SystemClock
 from tokenworks.core.request import Answerer
 from tokenworks.gateway.exchange import Handle
+from tokenworks.gateway.platform.batches import Batches
+from tokenworks.gateway.platform.batches import reads as batch_reads
+from tokenworks.gateway.platform.batching import Batching
 from tokenworks.gateway.platform.call import endpoint
 from tokenworks.gateway.platform.evals import Evals
 from tokenworks.gateway.platform.files import Files
+from tokenworks.gateway.platform.filing import Filing
 from tokenworks.gateway.platform.jobs import Jobs, needs
 from tokenworks.gateway.platform.running import Running, reads
 from tokenworks.gateway.platform.runs import Runs
@@ -21,6 +25,9 @@ from tokenworks.store.artifacts import ArtifactStore
 from tokenworks.store.objects import Objects
 
 Routes = dict[tuple[str, str], tuple[str, Handle]]
+
+
+USERS = (needs, reads, batch_reads)  # who may still need a file
 
 
 def nobody() -> None:
@@ -41,20 +48,34 @@ class Parts:
 
 @dataclass(frozen=True)
 class Platform:
-    """Files, fine-tuning jobs and evals, ready to answer. `runs` is what evals in the background."""
+    """Files, fine-tuning jobs, evals and batches, ready to answer, and what works on them in the background."""
 
     routes: Routes
     running: Running
+    batching: Batching
+
+    async def resume(self) -> None:
+        """Take up what the last process left."""
+        await self.running.resume()
+        await self.batching.resume()
+
+    async def close(self) -> None:
+        """Stop working in the background; it goes on at the next start."""
+        await self.running.close()
+        await self.batching.close()
 
 
-def platform(parts: Parts, releases: Releases, answer: Answerer) -> Platform:
-    """Return the platform; `answer` asks models in the name of the key whose id a request carries."""
+def platform(parts: Parts, releases: Releases, answer: Answerer, in_flight: Callable[[], int]) -> Platform:
+    """Return the platform; `answer` asks models in the name of the key whose id a request carries.
+
+    `in_flight` says how many requests are under way: batches give way to others.
+    """
     files = Files(
         parts.objects,
         parts.artifacts,
         scratch=parts.scratch,
         max_bytes=int(parts.settings.max_file_mb * 1e6),
-        busy=lambda tenant, file: needs(parts.objects, tenant, file) or reads(parts.objects, tenant, file),
+        busy=lambda tenant, file: next(filter(None, (ask(parts.objects, tenant, file) for ask in USERS)), ""),
         clock=parts.clock,
     )
     jobs = Jobs(parts.objects, files, releases, wake=parts.wake, clock=parts.clock)
@@ -68,7 +89,18 @@ def platform(parts: Parts, releases: Releases, answer: Answerer) -> Platform:
     )
     evals = Evals(parts.objects, releases, clock=parts.clock)
     runs = Runs(parts.objects, evals, files, releases, running, clock=parts.clock)
-    return Platform({**_files(files), **_jobs(jobs), **_evals(evals), **_runs(runs)}, running)
+    batching = Batching(
+        parts.objects,
+        Filing(parts.objects, parts.artifacts, parts.clock),
+        answer,
+        folder=parts.scratch.parent / "batches",
+        in_flight=in_flight,
+        concurrency=parts.settings.batch_concurrency,
+        clock=parts.clock,
+    )
+    batches = Batches(parts.objects, files, batching, clock=parts.clock)
+    routes = {**_files(files), **_jobs(jobs), **_evals(evals), **_runs(runs), **_batches(batches)}
+    return Platform(routes, running, batching)
 
 
 def _files(files: Files) -> Routes:
@@ -115,4 +147,14 @@ def _runs(runs: Runs) -> Routes:
         ("DELETE", f"{at}/*"): ("evals", endpoint("evals", runs.delete)),
         ("GET", f"{at}/*/output_items"): ("evals", endpoint("evals", runs.items)),
         ("GET", f"{at}/*/output_items/*"): ("evals", endpoint("evals", runs.item)),
+    }
+
+
+def _batches(batches: Batches) -> Routes:
+    at = "/v1/batches"
+    return {
+        ("POST", at): ("batches", batches.create),
+        ("GET", at): ("batches", endpoint("files", batches.list)),
+        ("GET", f"{at}/*"): ("batches", endpoint("files", batches.get)),
+        ("POST", f"{at}/*/cancel"): ("batches", endpoint("files", batches.cancel)),
     }
