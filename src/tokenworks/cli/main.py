@@ -33,6 +33,7 @@ GROUPS = (
     "watch",
     "ledger",
     "key",
+    "limit",
     "doctor",
     "report",
 )

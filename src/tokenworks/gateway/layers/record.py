@@ -49,16 +49,19 @@ class Record:
     async def end(self, exchange: Exchange, status: int, code: str, answer: bytes) -> None:
         """Write the entry; return when it is durable. It is written even when the caller stops waiting."""
         entry = entry_of(exchange, outcome=outcome_of(status, code), status=status, code=code, answer=answer)
-        await asyncio.shield(self._write(entry, exchange.body, answer))
+        await asyncio.shield(self._write(exchange, entry, answer))
 
-    async def _write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> None:
+    async def _write(self, exchange: Exchange, entry: RequestEntry, answer: bytes) -> None:
         try:
-            await self.notes.write(entry, prompt, answer)
+            await self.notes.write(entry, exchange.body, answer)
         except StoreError:
             raise
         except Exception as error:
             log.exception("entry could not be written", request_id=entry.request_id)
             raise StoreError(f"entry of {entry.request_id} could not be written: {error}") from error
+        finally:
+            if exchange.settle is not None:  # also where the disk failed: part of a stream may have been delivered
+                exchange.settle(entry)
         self.metrics.count(entry)
 
     async def abandon(self, exchange: Exchange, answer: bytes) -> None:
@@ -139,8 +142,9 @@ def not_recorded(error: StoreError) -> ApiError:
 def _marks(exchange: Exchange) -> tuple[tuple[str, str], ...]:
     """Return what the caller is told about the answer besides the answer."""
     if not exchange.version:
-        return ()
+        return exchange.told
     return (
+        *exchange.told,
         ("x-tokenworks-version", exchange.version),
         ("x-tokenworks-label", str(exchange.label)),
         ("link", f'</v1/feedback/{exchange.request_id}>; rel="feedback"'),
