@@ -12,11 +12,15 @@ import uvloop
 
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.gateway.app import build
+from tokenworks.gateway.layers.limit import Limit
+from tokenworks.gateway.limits.counters import LocalCounters
 from tokenworks.gateway.releases import CatalogReleases
 from tokenworks.gateway.server import serve
 from tokenworks.governance.keys import Keys
+from tokenworks.governance.limits import Limits
 from tokenworks.ledger.bodies import Bodies
 from tokenworks.ledger.lookup import Lookup
+from tokenworks.ledger.spending import load_spending
 from tokenworks.ledger.writer import Ledger
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
@@ -41,8 +45,11 @@ async def main(folder: Path, home: Path) -> None:
     ledger, bodies = Ledger(home / "ledger", "gateway"), Bodies(home / "bodies")
     pool = Pool(open_model=lambda ref: folder, options=Options(threads=2, cache=str(home / "cache")), wait_s=60)
     await pool.ready("model@1")
+    spending = load_spending(home / "ledger", home / "spending.json")
+    counters = LocalCounters(lambda claim: spending.total(claim.window, *claim.subject))
     gateway = build(
         keys=keys,
+        limit=Limit(Limits(catalog.objects), spending, counters, wait_s=30, answer_tokens=1024),
         releases=releases,
         pool=pool,
         ledger=ledger,

@@ -25,6 +25,13 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: float = 10.0
 
 
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How limits and budgets are kept. What they are, `tokenworks limit` says."""
+
+    wait_s: float = 30.0  # how long a request waits for room that those under way may still leave
+    answer_tokens: int = 1024  # the most of a chat answer whose caller set no bound and has a limit
+
+
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where things are kept. Empty values mean: below the home."""
 
@@ -86,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     home: str = "~/.tokenworks"
     server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
     store: StoreSettings = StoreSettings()
     ledger: LedgerSettings = LedgerSettings()
     line: LineSettings = LineSettings()

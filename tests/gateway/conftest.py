@@ -19,15 +19,19 @@ from tokenworks.core.errors import NotFoundError
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.gateway.app import Gateway, build
+from tokenworks.gateway.layers.limit import Limit
+from tokenworks.gateway.limits.counters import LocalCounters
 from tokenworks.gateway.releases import CatalogReleases
 from tokenworks.gateway.search import Found, SearchCall
 from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.keys import SCOPES, Keys
+from tokenworks.governance.limits import Limits
 from tokenworks.ledger.bodies import Bodies
 from tokenworks.ledger.entries import FeedbackEntry, RequestEntry
 from tokenworks.ledger.lookup import Lookup
 from tokenworks.ledger.reader import read
 from tokenworks.ledger.signing import open_key
+from tokenworks.ledger.spending import load_spending
 from tokenworks.ledger.writer import Ledger
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
@@ -49,6 +53,7 @@ class House:
         self._thread.start()
         self.catalog = open_catalog(f"sqlite:///{home / 'catalog.db'}")
         self.keys = Keys(self.catalog.keys, fresh_s=0.1)
+        self.limits = Limits(self.catalog.objects, fresh_s=0.05)
         self.ledger = Ledger(home / "ledger", "gateway", key=open_key(home / "keys", home / "ledger"))
         self.bodies = Bodies(home / "bodies")
         self.lookup = Lookup(home / "ledger", home / "lookup.db")
@@ -74,6 +79,7 @@ class House:
         )
         self.gateway = build(
             keys=self.keys,
+            limit=self._limit(),
             releases=self.releases,
             pool=self.pool,
             ledger=self.ledger,
@@ -84,6 +90,11 @@ class House:
             server=server,
         )
         self.server = await serve(self.gateway.app, "127.0.0.1", 0, drain_s=5)
+
+    def _limit(self) -> Limit:
+        spending = load_spending(self.home / "ledger", self.home / "spending.json")
+        counters = LocalCounters(lambda claim: spending.total(claim.window, *claim.subject))
+        return Limit(self.limits, spending, counters, wait_s=10, answer_tokens=64)
 
     def _open(self, ref: str) -> Path:
         if ref not in self._folders:
@@ -155,6 +166,7 @@ class House:
         self.run(self.gateway.mirror.close())
         self.run(self.server.stop())
         self.run(self.pool.close())
+        self.run(self.gateway.limit.close())
         self.ledger.close()
         self.bodies.close()
         self.lookup.close()

@@ -9,6 +9,7 @@ from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.authorise import Authorise
 from tokenworks.gateway.layers.classify import classify
 from tokenworks.gateway.layers.identify import Identify
+from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.measure import measure
 from tokenworks.gateway.layers.mirror import Mirror
 from tokenworks.gateway.layers.record import Record
@@ -28,8 +29,17 @@ def test_a_request_passes_the_layers_in_this_order(house: House) -> None:
     authorise, admit = Authorise(house.releases), Admit(1)
     notes = Notes(house.ledger, bodies=None, find=lambda _: None)
     mirror, rescue = Mirror(notes, Metrics(), admit), Rescue(notes, Metrics())
-    order = layers(record=record, identify=identify, authorise=authorise, admit=admit, mirror=mirror, rescue=rescue)
-    assert order == [record, identify, classify, authorise, admit, mirror, rescue, route, measure]
+    limit: Limit = house.gateway.limit
+    order = layers(
+        record=record,
+        identify=identify,
+        authorise=authorise,
+        limit=limit,
+        admit=admit,
+        mirror=mirror,
+        rescue=rescue,
+    )
+    assert order == [record, identify, classify, authorise, limit, admit, mirror, rescue, route, measure]
 
 
 def noting(name: str, seen: list[str]) -> Layer:

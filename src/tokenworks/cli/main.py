@@ -34,6 +34,7 @@ GROUPS = (
     "ledger",
     "proofs",
     "key",
+    "limit",
     "doctor",
     "report",
 )

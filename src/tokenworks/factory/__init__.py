@@ -10,6 +10,7 @@ import msgspec
 from tokenworks.core.label import Label
 from tokenworks.core.task import Task, TaskData, TaskHead
 from tokenworks.factory.erasing import Erased, erase, look, unlearned
+from tokenworks.factory.limiting import Standing, standings
 from tokenworks.factory.making import user
 from tokenworks.factory.reach import Target
 from tokenworks.factory.releasing import Releasing
@@ -98,3 +99,7 @@ class Factory(Turning, Releasing):
     def revoke_key(self, prefix: str) -> None:
         """Make the key that starts with `prefix` useless from now on."""
         self.keys.revoke(prefix)
+
+    def limit_standings(self) -> list[Standing]:
+        """Return every limit with what the ledger says was spent of it."""
+        return standings(self.limits.all(), self.spending(), now=self.clock.now())

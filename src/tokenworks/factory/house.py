@@ -11,9 +11,11 @@ from typing import Self
 from tokenworks.core.clock import SystemClock
 from tokenworks.core.errors import ConflictError
 from tokenworks.governance.keys import Keys
+from tokenworks.governance.limits import Limits
 from tokenworks.ledger.bodies import Bodies
 from tokenworks.ledger.lookup import Lookup
 from tokenworks.ledger.signing import open_key
+from tokenworks.ledger.spending import Spending, load_spending
 from tokenworks.ledger.writer import Ledger
 from tokenworks.line.events import Listener, unheard
 from tokenworks.line.release.keys import SigningKey, ensure_signing_key
@@ -127,3 +129,12 @@ class House:
     def keys(self) -> Keys:
         """Who may ask."""
         return Keys(self.catalog.keys, clock=self.clock)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """How much anybody may have."""
+        return Limits(self.catalog.objects, clock=self.clock)
+
+    def spending(self) -> Spending:
+        """Return what was spent, as the ledger has it now."""
+        return load_spending(self.ledger_root, self.home / "views" / "spending.json")

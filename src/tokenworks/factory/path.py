@@ -10,6 +10,7 @@ from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion
 from tokenworks.factory.checking import detectors
 from tokenworks.factory.house import House
+from tokenworks.factory.limiting import limiting
 from tokenworks.factory.remote import WithRemote
 from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.platform.routes import Parts
@@ -44,6 +45,7 @@ class RequestPath:
         await self.gateway.mirror.close()
         await self.warm.close()
         await self.pool.close()
+        await self.gateway.limit.close()
 
 
 def house_principal(name: str) -> Principal:
@@ -84,8 +86,10 @@ def request_path(
     )
     warm = Warm(current, pool.ready)
     keys = Keys(house.catalog.keys)
+    limit = limiting(house)
     gateway = build(
         keys=keys,
+        limit=limit,
         releases=releases or (WithRemote(warm, settings.engines) if settings.engines.remote_url else warm),
         pool=pool,
         ledger=house.ledger,

@@ -16,6 +16,7 @@ from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.authorise import Authorise
 from tokenworks.gateway.layers.border import border
 from tokenworks.gateway.layers.identify import Identify
+from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.mirror import Mirror
 from tokenworks.gateway.layers.record import Record
 from tokenworks.gateway.layers.rescue import Rescue
@@ -61,6 +62,7 @@ class Gateway:
     answer: Answerer  # the stack for callers in process
     admit: Admit  # set `draining` before stopping
     mirror: Mirror  # close it before the engines
+    limit: Limit  # close it last
     platform: Platform | None = None
 
     def drain(self) -> None:
@@ -71,6 +73,7 @@ class Gateway:
 def build(
     *,
     keys: Keys,
+    limit: Limit,
     releases: Releases,
     pool: Pool,
     ledger: Writer,
@@ -99,6 +102,7 @@ def build(
         layers,
         record=record,
         authorise=Authorise(releases),
+        limit=limit,
         admit=admit,
         mirror=mirror,
         rescue=Rescue(notes, metrics),
@@ -130,4 +134,12 @@ def build(
             Responses(parts.objects, bodies if keep_bodies else None), tokens, [border, identify, admit]
         )
     face = Face(tokens, routes, max_body=int(server.max_body_mb * 1e6))
-    return Gateway(app=face, handle=tokens, answer=answerer(tokens), admit=admit, mirror=mirror, platform=added)
+    return Gateway(
+        app=face,
+        handle=tokens,
+        answer=answerer(tokens),
+        admit=admit,
+        mirror=mirror,
+        limit=limit,
+        platform=added,
+    )

@@ -13,6 +13,7 @@ from tokenworks.core.usage import Usage
 from tokenworks.gateway.openai.bodies import Asked
 from tokenworks.gateway.served import Served
 from tokenworks.governance.keys import Principal
+from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.answer import EngineAnswer, EngineCall
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,64}")
@@ -56,6 +57,9 @@ class Exchange:
     instead: Served | None = None  # who answers when a canary cannot
     beside: Served | None = None  # who is asked too, with its answer shown to nobody
     broken: str = ""  # why what is on trial cannot be asked at all
+    answer_most: int | None = None  # tokens of an answer, where the caller set no bound and a limit needs one
+    settle: Callable[[RequestEntry], None] | None = None  # called once, with the entry that was written
+    told: tuple[tuple[str, str], ...] = ()  # headers about the caller's limits
     call: EngineCall | None = None
     usage: Usage = field(default_factory=Usage)
     ttft_s: float = 0.0

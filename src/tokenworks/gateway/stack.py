@@ -9,6 +9,7 @@ from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.authorise import Authorise
 from tokenworks.gateway.layers.classify import classify
+from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.measure import measure
 from tokenworks.gateway.layers.mirror import Mirror
 from tokenworks.gateway.layers.record import Record
@@ -20,7 +21,14 @@ Generate = Callable[[EngineCall], Awaitable[Reply]]
 
 
 def layers(
-    *, record: Record, identify: Layer, authorise: Authorise, admit: Admit, mirror: Mirror, rescue: Rescue
+    *,
+    record: Record,
+    identify: Layer,
+    authorise: Authorise,
+    limit: Limit,
+    admit: Admit,
+    mirror: Mirror,
+    rescue: Rescue,
 ) -> list[Layer]:
     """Return the layers of a request for tokens, the outermost first."""
     return [
@@ -28,6 +36,7 @@ def layers(
         identify,  # who asks, for which tenant
         classify,  # what is asked, and what label the text carries
         authorise,  # may this key ask this of that model
+        limit,  # may this caller have so much
         admit,  # is there room now
         mirror,  # a shadow is asked too, later
         rescue,  # where a canary fails, the incumbent answers

@@ -56,17 +56,20 @@ class Record:
         It is written even when the caller stops waiting.
         """
         entry = entry_of(exchange, outcome=outcome_of(status, code), status=status, code=code, answer=answer)
-        position = await asyncio.shield(self._write(entry, exchange.body, answer))
+        position = await asyncio.shield(self._write(exchange, entry, answer))
         return self.notes.receipt(entry, position) if exchange.wants_receipt else ""
 
-    async def _write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> Position:
+    async def _write(self, exchange: Exchange, entry: RequestEntry, answer: bytes) -> Position:
         try:
-            position = await self.notes.write(entry, prompt, answer)
+            position = await self.notes.write(entry, exchange.body, answer)
         except StoreError:
             raise
         except Exception as error:
             log.exception("entry could not be written", request_id=entry.request_id)
             raise StoreError(f"entry of {entry.request_id} could not be written: {error}") from error
+        finally:
+            if exchange.settle is not None:  # also where the disk failed: part of a stream may have been delivered
+                exchange.settle(entry)
         self.metrics.count(entry)
         return position
 
@@ -150,8 +153,9 @@ def _marks(exchange: Exchange) -> tuple[tuple[str, str], ...]:
     """Return what the caller is told about the answer besides the answer."""
     label = () if exchange.label is None else (("x-tokenworks-label", str(exchange.label)),)
     if not exchange.version:
-        return label
+        return (*exchange.told, *label)
     return (
+        *exchange.told,
         ("x-tokenworks-version", exchange.version),
         *label,
         ("link", f'</v1/feedback/{exchange.request_id}>; rel="feedback"'),

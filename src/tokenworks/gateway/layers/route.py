@@ -7,7 +7,7 @@ import structlog
 from tokenworks.core.errors import EngineError, TokenworksError
 from tokenworks.gateway.errors import engine_failed, unavailable
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
-from tokenworks.gateway.openai.bodies import PATHS, with_usage
+from tokenworks.gateway.openai.bodies import PATHS, with_bound, with_usage
 from tokenworks.serving.answer import EngineCall
 from tokenworks.serving.supervisor import NotReadyError
 
@@ -17,7 +17,8 @@ log = structlog.get_logger()
 async def route(exchange: Exchange, proceed: Handle) -> Reply:
     """Make the call; the bytes go on as they came unless usage has to be asked for."""
     asked = exchange.what
-    body = with_usage(exchange.body) if asked.stream else exchange.body
+    body = exchange.body if exchange.answer_most is None else with_bound(exchange.body, exchange.answer_most)
+    body = with_usage(body) if asked.stream else body
     exchange.call = EngineCall(
         ref=exchange.version,
         path=PATHS[exchange.endpoint],

@@ -21,6 +21,7 @@ from tokenworks.gateway.openai.fields import (
     ModelBody,
     TokenizeBody,
 )
+from tokenworks.gateway.openai.sizes import Size, size_of
 
 T = TypeVar("T", bound=msgspec.Struct)
 PATHS = {
@@ -54,6 +55,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""  # whom the caller asks for
     conversation: str = ""
     store: bool = True  # False: the caller wants nothing kept of it
+    size: Size = Size()
 
 
 def parse(endpoint: str, body: bytes) -> Asked:
@@ -70,6 +72,7 @@ def parse(endpoint: str, body: bytes) -> Asked:
         user=parsed.safety_identifier or parsed.user or "",
         conversation=str((parsed.metadata or {}).get("conversation", "")),
         store=parsed.store is not False,
+        size=size_of(parsed, body),
     )
 
 
@@ -94,6 +97,11 @@ def with_usage(body: bytes) -> bytes:
     options = msgspec.json.decode(fields["stream_options"]) if "stream_options" in fields else None
     wanted = {"include_usage": True, "continuous_usage_stats": True}
     return msgspec.json.encode({**fields, "stream_options": {**(options or {}), **wanted}})
+
+
+def with_bound(body: bytes, max_tokens: int) -> bytes:
+    """Return the request with a bound on each answer; every other field keeps its bytes."""
+    return msgspec.json.encode({**_RAW.decode(body), "max_tokens": max_tokens})
 
 
 def check_text(body: bytes) -> None:

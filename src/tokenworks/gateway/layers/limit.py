@@ -1,0 +1,116 @@
+"""May this caller have so much: rates, concurrency, budgets. Reserved here, settled by the request's ledger entry."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+
+from tokenworks.core.errors import StoreError
+from tokenworks.gateway.errors import unavailable
+from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.limits.claims import Claim, Verdict, claims_of
+from tokenworks.gateway.limits.counters import Counters
+from tokenworks.gateway.limits.told import headers, refused
+from tokenworks.governance.limits import Limit as Bound
+from tokenworks.governance.limits import Limits, Subject
+from tokenworks.ledger.entries import RequestEntry
+from tokenworks.ledger.spending import Spending, alias_of, charged
+
+LOOK_S = 0.25  # how often a waiting request looks for what ended on other hosts
+log = structlog.get_logger()
+
+
+class Limit:
+    """Reserve the most that a request can come to; when its entry is durable, charge what the entry says.
+
+    A request that would fit if those under way used less than they hold waits for them, up to `wait_s`.
+    """
+
+    def __init__(
+        self, limits: Limits, spending: Spending, counters: Counters, *, wait_s: float, answer_tokens: int
+    ) -> None:
+        self._limits = limits
+        self._spending = spending
+        self._counters = counters
+        self._wait_s = wait_s
+        self._answer_tokens = answer_tokens
+        self._freed = asyncio.Event()
+        self._settling: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, exchange: Exchange, proceed: Handle) -> Reply:
+        """Refuse with 429 what does not fit, saying which limit and when to come back."""
+        who = exchange.who
+        claims = self._claims(
+            exchange, await self._limits.of(Subject(who.tenant, who.key_id, alias_of(exchange.what.model)))
+        )
+        verdict = await self._take(claims) if claims else None
+        if verdict is not None:
+            exchange.told = headers(verdict.standings)
+        exchange.settle = partial(self._settle, claims)
+        return await proceed(exchange)
+
+    async def close(self) -> None:
+        """Let every settlement end, then the connections."""
+        await asyncio.gather(*self._settling)
+        await self._counters.close()
+
+    def _claims(self, exchange: Exchange, limits: Sequence[Bound]) -> list[Claim]:
+        """Return what the request claims; an answer without a bound of its own gets one where there is a budget."""
+        if not limits:
+            return []
+        size = exchange.what.size
+        each = self._answer_tokens if size.answer_most is None else size.answer_most
+        if size.answer_most is None and any(limit.has_budget for limit in limits):
+            exchange.answer_most = each
+        answer = size.answers * each
+        return claims_of(
+            limits,
+            at=exchange.at,
+            likely=size.prompt_likely + answer,
+            most=size.prompt_most + answer,
+        )
+
+    async def _take(self, claims: list[Claim]) -> Verdict:
+        """Return the verdict that granted `claims`; raise 429 where none does in time."""
+        until = time.monotonic() + self._wait_s
+        while True:
+            freed = self._freed
+            try:
+                verdict = await self._counters.take(claims)
+            except StoreError as error:
+                log.error("limits cannot be counted", error=str(error))
+                raise unavailable(
+                    "the limits of this key cannot be counted now; ask again in a moment",
+                    code="limits_unavailable",
+                    retry_after_s=5,
+                ) from None
+            if verdict.granted:
+                return verdict
+            left_s = until - time.monotonic()
+            if not verdict.later or left_s <= 0:
+                raise refused(verdict)
+            try:
+                async with asyncio.timeout(min(LOOK_S, left_s)):
+                    await freed.wait()
+            except TimeoutError:
+                continue
+
+    def _settle(self, claims: list[Claim], entry: RequestEntry) -> None:
+        """Charge what the entry says, then give back what was held: in between neither is free to others."""
+        self._spending.add(entry)
+        if claims:
+            task = asyncio.create_task(self._release(claims, charged(entry)))
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
+
+    async def _release(self, claims: list[Claim], tokens: int) -> None:
+        try:
+            await self._counters.settle(claims, tokens)
+        except StoreError as error:
+            log.error("a request could not be settled", error=str(error))
+        self._freed.set()
+        self._freed = asyncio.Event()

@@ -1,0 +1,81 @@
+"""What a request claims of each limit that it is under, before anything is known of its answer."""
+
+from __future__ import annotations
+
+import calendar
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from tokenworks.governance.limits import Limit, Subject
+from tokenworks.ledger.spending import day_of
+
+Kind = Literal["requests", "tokens", "concurrency", "day", "month"]
+BUDGETS = ("day", "month")
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """So much of one limit."""
+
+    subject: Subject
+    kind: Kind
+    limit: int
+    amount: int
+    window: str = ""  # of a budget: 2026-11-21, or 2026-11
+    reset_s: float = 0.0  # of a budget: seconds until it begins anew
+
+    @property
+    def name(self) -> str:
+        """Where it is counted."""
+        return f"{self.kind}|{self.window}|{self.subject}"
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a claim's limit stands after the claim was granted or refused."""
+
+    claim: Claim
+    remaining: int
+    reset_s: float  # until it is whole again
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether all claims were granted, at once or none."""
+
+    granted: bool
+    standings: tuple[Standing, ...]
+    blocked: Standing | None = None  # by which limit not
+    retry_s: float | None = None  # when it may be; None: not in this window
+    later: bool = False  # it may be as soon as a request under way has ended
+
+
+def claims_of(limits: Sequence[Limit], *, at: float, likely: int, most: int) -> list[Claim]:
+    """Return the claims of a request that began at `at`: rates count likely tokens, budgets the most there can be."""
+    claims: list[Claim] = []
+    day, day_s, month_s = day_of(at), *_left(at)
+    for limit in limits:
+        subject = limit.subject
+        if limit.requests_per_minute is not None:
+            claims.append(Claim(subject=subject, kind="requests", limit=limit.requests_per_minute, amount=1))
+        if limit.tokens_per_minute is not None:
+            claims.append(Claim(subject=subject, kind="tokens", limit=limit.tokens_per_minute, amount=likely))
+        if limit.concurrency is not None:
+            claims.append(Claim(subject=subject, kind="concurrency", limit=limit.concurrency, amount=1))
+        budgets: tuple[tuple[Kind, str, int | None, float], ...] = (
+            ("day", day, limit.tokens_per_day, day_s),
+            ("month", day[:7], limit.tokens_per_month, month_s),
+        )
+        for kind, window, most_tokens, left_s in budgets:
+            if most_tokens is not None:
+                claim = Claim(subject=subject, kind=kind, limit=most_tokens, amount=most, window=window, reset_s=left_s)
+                claims.append(claim)
+    return claims
+
+
+def _left(at: float) -> tuple[float, float]:
+    """Return the seconds from `at` to the end of its UTC day and month."""
+    now = time.gmtime(at)
+    day_s = 86400 - (at % 86400)
+    days = calendar.monthrange(now.tm_year, now.tm_mon)[1]
+    return day_s, day_s + (days - now.tm_mday) * 86400.0

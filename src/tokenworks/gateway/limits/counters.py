@@ -1,0 +1,124 @@
+"""The counters of one process. All claims of a request are granted at once or none; nothing is granted in between.
+
+Rates are token buckets (a minute's worth, refilled continuously). A budget is what the ledger says was spent, and what
+requests under way hold: a request is granted only if both and its own most fit, so no concurrency can overspend it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tokenworks.gateway.limits.claims import Claim, Standing, Verdict
+
+Spent = Callable[[Claim], int]
+MINUTE_S = 60.0
+
+
+class Counters(Protocol):
+    """Who grants claims."""
+
+    async def take(self, claims: Sequence[Claim]) -> Verdict:
+        """Grant all of `claims`, or none and say why."""
+        ...
+
+    async def settle(self, claims: Sequence[Claim], tokens: int) -> None:
+        """End claims that were granted: `tokens` were delivered, and stand on the ledger."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+@dataclass(slots=True)
+class _Bucket:
+    level: float
+    at_s: float
+
+
+class LocalCounters:
+    """Counters in memory. `spent` says what the ledger has for a budget."""
+
+    def __init__(self, spent: Spent, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._spent = spent
+        self._now = now
+        self._buckets: dict[str, _Bucket] = {}
+        self._held: dict[str, int] = {}
+
+    async def take(self, claims: Sequence[Claim]) -> Verdict:
+        """Grant all of `claims`, or none and say why."""
+        now = self._now()
+        later: Verdict | None = None
+        for claim in claims:
+            refused = self._refusal(claim, now)
+            if refused is not None and not refused.later:
+                return refused
+            later = later or refused
+        if later is not None:
+            return later
+        for claim in claims:
+            if _is_rate(claim):
+                self._bucket(claim, now).level -= claim.amount
+            else:
+                self._held[claim.name] = self._held.get(claim.name, 0) + claim.amount
+        return Verdict(granted=True, standings=tuple(self._standing(claim, now) for claim in claims))
+
+    async def settle(self, claims: Sequence[Claim], tokens: int) -> None:
+        """Give back what was held; of a rate of tokens, what was not needed."""
+        now = self._now()
+        for claim in claims:
+            if claim.kind == "tokens":
+                bucket = self._bucket(claim, now)
+                bucket.level = min(claim.limit, bucket.level + claim.amount - tokens)
+            elif not _is_rate(claim):
+                left = self._held.get(claim.name, 0) - claim.amount
+                if left:
+                    self._held[claim.name] = left
+                else:
+                    self._held.pop(claim.name, None)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _refusal(self, claim: Claim, now: float) -> Verdict | None:
+        standing = self._standing(claim, now)
+        if _is_rate(claim):
+            level = self._bucket(claim, now).level
+            if claim.amount <= level:
+                return None
+            wait_s = (claim.amount - level) * MINUTE_S / claim.limit if 0 < claim.amount <= claim.limit else None
+            return Verdict(granted=False, standings=(standing,), blocked=standing, retry_s=wait_s)
+        spent = self._spent_of(claim)
+        if spent + claim.amount > claim.limit:
+            return Verdict(granted=False, standings=(standing,), blocked=standing)
+        if spent + self._held.get(claim.name, 0) + claim.amount > claim.limit:
+            return Verdict(granted=False, standings=(standing,), blocked=standing, later=True)
+        return None
+
+    def _standing(self, claim: Claim, now: float) -> Standing:
+        if _is_rate(claim):
+            level = self._bucket(claim, now).level
+            missing_s = (claim.limit - level) * MINUTE_S / claim.limit if claim.limit else MINUTE_S
+            return Standing(claim=claim, remaining=max(0, int(level)), reset_s=missing_s)
+        left = claim.limit - self._spent_of(claim) - self._held.get(claim.name, 0)
+        return Standing(claim=claim, remaining=max(0, left), reset_s=claim.reset_s)
+
+    def _spent_of(self, claim: Claim) -> int:
+        return self._spent(claim) if claim.window else 0
+
+    def _bucket(self, claim: Claim, now: float) -> _Bucket:
+        """Return the bucket, filled up to now; a limit that was changed holds at most its new size."""
+        bucket = self._buckets.get(claim.name)
+        if bucket is None:
+            bucket = self._buckets[claim.name] = _Bucket(float(claim.limit), now)
+        elapsed_s = max(0.0, now - bucket.at_s)
+        bucket.level = min(float(claim.limit), bucket.level + elapsed_s * claim.limit / MINUTE_S)
+        bucket.at_s = now
+        return bucket
+
+
+def _is_rate(claim: Claim) -> bool:
+    return claim.kind in ("requests", "tokens")

@@ -1,0 +1,77 @@
+"""What a caller is told of its limits: OpenAI's rate-limit headers, and refusals with an honest time to come back."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+
+from tokenworks.gateway.errors import ApiError
+from tokenworks.gateway.limits.claims import BUDGETS, Standing, Verdict
+
+JITTER = 0.25  # those refused together come back spread over so much more of their wait
+_UNITS = {
+    "requests": "requests per minute",
+    "tokens": "tokens per minute",
+    "concurrency": "requests at a time",
+    "day": "tokens a day",
+    "month": "tokens a month",
+}
+
+
+def headers(standings: Sequence[Standing]) -> tuple[tuple[str, str], ...]:
+    """Return the headers for the tightest limit of each kind, under the names and in the forms that OpenAI sends."""
+    told: list[tuple[str, str]] = []
+    for kind in ("requests", "tokens"):
+        found = _tightest(standings, (kind,))
+        if found is not None:
+            told += [
+                (f"x-ratelimit-limit-{kind}", str(found.claim.limit)),
+                (f"x-ratelimit-remaining-{kind}", str(found.remaining)),
+                (f"x-ratelimit-reset-{kind}", duration(found.reset_s)),
+            ]
+    budget = _tightest(standings, BUDGETS)
+    if budget is not None:
+        told += [
+            ("x-tokenworks-budget-limit-tokens", str(budget.claim.limit)),
+            ("x-tokenworks-budget-remaining-tokens", str(budget.remaining)),
+            ("x-tokenworks-budget-reset", duration(budget.reset_s)),
+        ]
+    return tuple(told)
+
+
+def refused(verdict: Verdict) -> ApiError:
+    """Return the 429 for a verdict that granted nothing."""
+    assert verdict.blocked is not None, "a refusal has a reason"
+    blocked = verdict.blocked
+    claim, told = blocked.claim, headers(verdict.standings)
+    what = f"{claim.limit} {_UNITS[claim.kind]} for {claim.subject}"
+    if claim.kind in BUDGETS and not verdict.later:
+        left = f"the budget of {what} has {blocked.remaining} left and this request may need {claim.amount}"
+        message = f"{left}; ask for less with max_tokens, or again in {duration(blocked.reset_s)}"
+        again = (("retry-after", str(math.ceil(blocked.reset_s))), ("x-should-retry", "false"))
+        return ApiError(429, message, code="insufficient_quota", kind="insufficient_quota", headers=(*again, *told))
+    if verdict.retry_s is None and not verdict.later:
+        message = f"the limit is {what} and this request needs {claim.amount}: it can never pass; ask for less"
+        never = (("x-should-retry", "false"),)
+        return ApiError(429, message, code="rate_limit_exceeded", kind=claim.kind, headers=(*never, *told))
+    wait_s = (verdict.retry_s or 1.0) * random.uniform(1.0, 1.0 + JITTER)
+    message = f"the limit of {what} is reached; ask again in {duration(wait_s)}"
+    again = (("retry-after-ms", str(math.ceil(wait_s * 1000))), ("retry-after", str(math.ceil(wait_s))))
+    return ApiError(429, message, code="rate_limit_exceeded", kind=claim.kind, headers=(*again, *told))
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the form of OpenAI's reset headers: `20ms`, `1.2s`, `6m0s`, `23h59m3s`."""
+    if seconds < 1:
+        return f"{math.ceil(seconds * 1000)}ms"
+    if seconds < 60:
+        return f"{math.ceil(seconds * 1000) / 1000:g}s"
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"
+
+
+def _tightest(standings: Sequence[Standing], kinds: Sequence[str]) -> Standing | None:
+    found = [one for one in standings if one.claim.kind in kinds]
+    return min(found, key=lambda one: one.remaining) if found else None

@@ -1,0 +1,150 @@
+"""How much a tenant, a key or a model may have: limits kept in the catalog, in force within a second everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from tokenworks.core.clock import Clock, SystemClock
+from tokenworks.core.errors import ConfigError, ConflictError, NotFoundError
+from tokenworks.governance.keys import FRESH_S, HOUSE
+from tokenworks.store.nouns import Object
+
+KIND = "limit"
+EACH = "*"  # each one by itself
+
+
+class Subject(NamedTuple):
+    """Whose requests are counted together. Empty: whoever."""
+
+    tenant: str = ""
+    key: str = ""
+    model: str = ""
+
+    def __str__(self) -> str:
+        named = [f"{name}={value}" for name, value in self._asdict().items() if value]
+        return " ".join(named) or "everybody"
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that a subject may have; None: no bound. Where a part of the subject is `*`, each has its own."""
+
+    subject: Subject
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+    tokens_per_day: int | None = None  # UTC
+    tokens_per_month: int | None = None
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether there is a hard stop on tokens."""
+        return self.tokens_per_day is not None or self.tokens_per_month is not None
+
+
+class LimitRows(Protocol):
+    """The part of the catalog that keeps things under an id."""
+
+    def add(self, object: Object) -> None:
+        """Keep a new object."""
+        ...
+
+    def update(self, object: Object) -> Object:
+        """Store the changed body."""
+        ...
+
+    def get(self, kind: str, id: str) -> Object | None:
+        """Return the object, or None."""
+        ...
+
+    def of(self, kind: str, scope: str | None = None) -> list[Object]:
+        """Return all of `kind`."""
+        ...
+
+    def delete(self, kind: str, id: str) -> bool:
+        """Forget the object; return whether there was one."""
+        ...
+
+
+class Limits:
+    """The limits of a catalog, remembered for `fresh_s` seconds."""
+
+    def __init__(self, rows: LimitRows, *, clock: Clock | None = None, fresh_s: float = FRESH_S) -> None:
+        self._rows = rows
+        self._clock: Clock = clock or SystemClock()
+        self._fresh_s = fresh_s
+        self._read_at = float("-inf")
+        self._known: list[Limit] = []
+        self._reading = asyncio.Lock()
+
+    def set(self, limit: Limit) -> None:
+        """Put `limit` in the place of what its subject had before."""
+        check(limit)
+        body, name = msgspec.to_builtins(limit), str(limit.subject)
+        while True:
+            there = self._rows.get(KIND, name)
+            try:
+                if there is not None:
+                    self._rows.update(msgspec.structs.replace(there, body=body))
+                else:
+                    scope = limit.subject.tenant
+                    self._rows.add(Object(kind=KIND, id=name, scope=scope, body=body, created_at=time.time()))
+            except ConflictError:  # somebody else set it in between: the last one counts
+                continue
+            return
+
+    def drop(self, subject: Subject) -> None:
+        """Take away what limits `subject`."""
+        if not self._rows.delete(KIND, str(subject)):
+            raise NotFoundError(f"no limit is set for '{subject}'; `tokenworks limit list` shows those that are")
+
+    def all(self) -> list[Limit]:
+        """Return every limit, as the catalog has it now."""
+        return [msgspec.convert(found.body, Limit) for found in self._rows.of(KIND)]
+
+    async def of(self, who: Subject) -> list[Limit]:
+        """Return what limits a request of tenant, key and model `who`, each with its subject filled in."""
+        if self._clock.monotonic() - self._read_at >= self._fresh_s:
+            async with self._reading:
+                if self._clock.monotonic() - self._read_at >= self._fresh_s:
+                    self._known = await asyncio.to_thread(self.all)
+                    self._read_at = self._clock.monotonic()
+        return applying(self._known, who) if self._known else []
+
+
+def applying(limits: Sequence[Limit], who: Subject) -> list[Limit]:
+    """Return the limits on `who`; where two count the same requests, only the one that names more of them exactly.
+
+    So a limit for one tenant replaces the one that each tenant has. The house itself is nobody's `*`.
+    """
+    found: dict[Subject, tuple[tuple[bool, ...], Limit]] = {}
+    for limit in limits:
+        pairs = list(zip(limit.subject, who, strict=True))
+        if any(rule not in ("", EACH, value) for rule, value in pairs):
+            continue
+        if who.tenant == HOUSE and EACH in limit.subject:
+            continue
+        subject = Subject(*(value if rule == EACH else rule for rule, value in pairs))
+        exact = tuple(limit.subject[part] != EACH for part in (1, 0, 2))  # a key says more than its tenant
+        if subject not in found or exact > found[subject][0]:
+            found[subject] = exact, msgspec.structs.replace(limit, subject=subject)
+    return [limit for _, limit in found.values()]
+
+
+def check(limit: Limit) -> None:
+    """Raise `ConfigError` for a limit that cannot be meant."""
+    amounts = {name: getattr(limit, name) for name in limit.__struct_fields__ if name != "subject"}
+    if all(amount is None for amount in amounts.values()):
+        raise ConfigError(f"the limit for '{limit.subject}' bounds nothing; give at least one of {', '.join(amounts)}")
+    for name, amount in amounts.items():
+        if amount is not None and amount < 0:
+            raise ConfigError(f"{name} {amount} for '{limit.subject}' is negative; 0 lets nothing pass")
+    if limit.subject.tenant == HOUSE:
+        raise ConfigError(f"tenant {HOUSE!r} is the factory itself and is not limited; limit who asks it for work")
+    for part in limit.subject:
+        if any(letter.isspace() or letter == "=" for letter in part):
+            raise ConfigError(f"{part!r} cannot be limited: names hold neither spaces nor '='")

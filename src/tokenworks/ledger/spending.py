@@ -1,0 +1,129 @@
+"""Tokens delivered per day, tenant, key and model: a view folded from request entries, the same dropped and made again.
+
+What a budget is measured by is this sum and nothing else, so the number enforced is the number reported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from tokenworks.core.files import write_atomic
+from tokenworks.ledger.entries import AnyEntry, RequestEntry
+from tokenworks.ledger.reader import read
+
+KEPT_MONTHS = 2  # this one and the last
+
+
+class Row(NamedTuple):
+    """Who spent, on what, when."""
+
+    day: str  # 2026-11-21, UTC
+    tenant: str
+    key: str
+    model: str
+
+
+class _View(msgspec.Struct):
+    places: dict[str, int] = {}  # writer -> index of the last entry folded
+    rows: list[tuple[Row, int]] = []
+
+
+class Spending:
+    """The sums in memory. `total` is a lookup once it was asked for; `add` keeps it right."""
+
+    def __init__(self, rows: Mapping[Row, int] | None = None) -> None:
+        self._rows: dict[Row, int] = dict(rows or {})
+        self._totals: dict[tuple[str, str, str, str], int] = {}
+
+    def total(self, window: str, tenant: str = "", key: str = "", model: str = "") -> int:
+        """Return the tokens of a day (`2026-11-21`) or month (`2026-11`); an empty name stands for all."""
+        asked = (window, tenant, key, model)
+        if asked not in self._totals:
+            self._totals[asked] = sum(
+                tokens
+                for row, tokens in self._rows.items()
+                if row.day.startswith(window)
+                and tenant in ("", row.tenant)
+                and key in ("", row.key)
+                and model in ("", row.model)
+            )
+        return self._totals[asked]
+
+    def add(self, entry: AnyEntry) -> None:
+        """Take in an entry; only requests that somebody was answered count."""
+        if not isinstance(entry, RequestEntry):
+            return
+        tokens = charged(entry)
+        if not tokens:
+            return
+        row = Row(day_of(entry.at), entry.tenant, entry.key_id, alias_of(entry.model))
+        if row not in self._rows:
+            self._forget_before(_months_back(row.day))
+        self._rows[row] = self._rows.get(row, 0) + tokens
+        for asked in _covering(row):
+            if asked in self._totals:
+                self._totals[asked] += tokens
+
+    def rows(self) -> dict[Row, int]:
+        """Return the sums at their finest."""
+        return dict(self._rows)
+
+    def _forget_before(self, day: str) -> None:
+        self._rows = {row: tokens for row, tokens in self._rows.items() if row.day >= day}
+        self._totals = {asked: total for asked, total in self._totals.items() if asked[0] >= day[:7]}
+
+
+def load_spending(root: Path, view: Path) -> Spending:
+    """Return what the log at `root` says; `view` remembers the sums up to some place, so that only the rest is read."""
+    known = _read_view(view)
+    spending = Spending(dict(known.rows))
+    for position, entry in read(root, after=known.places):
+        known.places[position.writer] = position.index
+        spending.add(entry)
+    known.rows = list(spending.rows().items())
+    write_atomic(view, msgspec.json.encode(known))
+    return spending
+
+
+def charged(entry: RequestEntry) -> int:
+    """Return the tokens that a request is charged with: those that were delivered to who asked.
+
+    What a shadow answered, or a canary before it failed, nobody was given.
+    """
+    if entry.arm == "shadow" or entry.request_id.endswith("-canary"):
+        return 0
+    return entry.prompt_tokens + entry.completion_tokens
+
+
+def alias_of(model: str) -> str:
+    """Return the model without its version."""
+    return model.partition("@")[0]
+
+
+def day_of(at: float) -> str:
+    """Return the UTC day of a Unix time."""
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
+
+
+def _read_view(view: Path) -> _View:
+    try:
+        return msgspec.json.decode(view.read_bytes(), type=_View)
+    except (FileNotFoundError, msgspec.MsgspecError):  # never made, or by another version: made anew
+        return _View()
+
+
+def _covering(row: Row) -> Iterator[tuple[str, str, str, str]]:
+    """Yield every question whose answer `row` is a part of."""
+    return product((row.day, row.day[:7]), ("", row.tenant), ("", row.key), ("", row.model))
+
+
+def _months_back(day: str) -> str:
+    year, month = int(day[:4]), int(day[5:7])
+    months = year * 12 + month - KEPT_MONTHS
+    return f"{months // 12:04}-{months % 12 + 1:02}-01"

@@ -1,0 +1,59 @@
+"""Which limits a request is under, and what cannot be meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from tokenworks.core.errors import ConfigError, NotFoundError
+from tokenworks.governance.limits import Limit, Limits, Subject, applying
+from tokenworks.store.catalog import open_catalog
+
+ANN = Subject("acme", "tw-ann00001", "route")
+
+
+def bounded(subject: Subject, amount: int = 1) -> Limit:
+    return Limit(subject=subject, concurrency=amount)
+
+
+def test_a_limit_for_each_is_counted_for_each_by_itself():
+    found = applying([bounded(Subject(tenant="*")), bounded(Subject(key="*", model="route"))], ANN)
+    assert [limit.subject for limit in found] == [Subject("acme"), Subject("", "tw-ann00001", "route")]
+
+
+def test_an_exact_limit_replaces_the_one_for_each():
+    rules = [bounded(Subject(tenant="acme"), 9), bounded(Subject(tenant="*"), 2)]
+    for order in (rules, rules[::-1]):
+        assert [limit.concurrency for limit in applying(order, ANN)] == [9]
+        assert [limit.concurrency for limit in applying(order, Subject("other", "k", "m"))] == [2]
+
+
+def test_limits_of_others_do_not_apply_and_the_house_is_nobody():
+    assert applying([bounded(Subject(tenant="other")), bounded(Subject(key="tw-bob00001"))], ANN) == []
+    assert applying([bounded(Subject(tenant="*"))], Subject("house", "plant", "route")) == []
+
+
+async def test_limits_are_kept_replaced_and_dropped(tmp_path):
+    with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog:
+        limits = Limits(catalog.objects, fresh_s=0.0)
+        assert await limits.of(ANN) == []
+        limits.set(bounded(Subject(tenant="acme"), 3))
+        limits.set(bounded(Subject(tenant="acme"), 4))
+        assert [limit.concurrency for limit in await limits.of(ANN)] == [4]
+        limits.drop(Subject(tenant="acme"))
+        assert await limits.of(ANN) == []
+        with pytest.raises(NotFoundError, match="no limit is set for 'tenant=acme'"):
+            limits.drop(Subject(tenant="acme"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [
+        (Limit(subject=Subject(tenant="acme")), "bounds nothing"),
+        (bounded(Subject(tenant="acme"), -1), "concurrency -1 for 'tenant=acme' is negative"),
+        (bounded(Subject(tenant="house")), "is the factory itself"),
+        (bounded(Subject(tenant="a b")), "neither spaces"),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_refused(tmp_path, limit, says):
+    with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog, pytest.raises(ConfigError, match=says):
+        Limits(catalog.objects).set(limit)

@@ -1,0 +1,95 @@
+"""What was spent is a view of the log: however it is made, it says the same."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenworks.ledger.entries import RequestEntry
+from tokenworks.ledger.spending import Spending, charged, day_of, load_spending
+from tokenworks.ledger.writer import Ledger
+
+NOON = 1_795_262_400.0  # 2026-11-21 12:00 UTC
+
+
+def request(number: int, at: float = NOON, **changes: object) -> RequestEntry:
+    common = {
+        "endpoint": "completions",
+        "outcome": "ok",
+        "status": 200,
+        "tenant": "acme",
+        "key_id": "tw-a",
+        "model": "m",
+    }
+    return RequestEntry(at=at, request_id=f"req-{number:08}", **{**common, "prompt_tokens": 3, **changes})
+
+
+async def write(root: Path, entries: list[RequestEntry]) -> None:
+    ledger = Ledger(root, "gateway")
+    for entry in entries:
+        await ledger.record(entry)
+    ledger.close()
+
+
+async def test_the_view_made_anew_and_the_view_taken_on_agree(tmp_path):
+    view = tmp_path / "views" / "spending.json"
+    await write(tmp_path / "ledger", [request(n) for n in range(5)])
+    assert load_spending(tmp_path / "ledger", view).total("2026-11-21", tenant="acme") == 15
+    await write(tmp_path / "ledger", [request(n, completion_tokens=2) for n in range(5, 8)])
+    taken_on = load_spending(tmp_path / "ledger", view)
+    made_anew = load_spending(tmp_path / "ledger", tmp_path / "other.json")
+    assert taken_on.rows() == made_anew.rows()
+    assert taken_on.total("2026-11", tenant="acme") == 30
+
+
+async def test_a_view_that_cannot_be_read_is_made_anew(tmp_path):
+    view = tmp_path / "spending.json"
+    await write(tmp_path / "ledger", [request(1)])
+    view.write_bytes(b'{"places": {"gateway": 0}, "rows": 7}')
+    assert load_spending(tmp_path / "ledger", view).total("2026-11-21") == 3
+
+
+def test_nobody_is_charged_for_what_nobody_was_given():
+    assert charged(request(1, completion_tokens=4)) == 7
+    assert charged(request(1, completion_tokens=4, outcome="cancelled", status=499)) == 7
+    assert charged(request(1, arm="shadow")) == 0
+    assert charged(msgspec.structs.replace(request(1), request_id="req-00000001-canary")) == 0
+
+
+entries = st.lists(
+    st.builds(
+        request,
+        st.integers(0, 99),
+        at=st.floats(NOON - 40 * 86_400, NOON),
+        tenant=st.sampled_from(["a", "b"]),
+        key_id=st.sampled_from(["k", "l"]),
+        model=st.sampled_from(["m", "m@3", "n"]),
+    ),
+    max_size=30,
+)
+
+
+@given(entries=entries)
+def test_a_total_asked_for_early_is_the_total_asked_for_late(entries):
+    early, late = Spending(), Spending()
+    questions = [
+        (w, t, k, m) for w in ("2026-11", day_of(NOON)) for t in ("", "a") for k in ("", "l") for m in ("", "m")
+    ]
+    for question in questions:
+        early.total(*question)
+    for entry in entries:
+        early.add(entry)
+        late.add(entry)
+    assert [early.total(*question) for question in questions] == [late.total(*question) for question in questions]
+    assert early.total("2026-11") == sum(3 for entry in entries if time.gmtime(entry.at).tm_mon == 11)
+
+
+def test_days_long_past_are_forgotten():
+    spending = Spending()
+    spending.add(request(1, at=NOON - 100 * 86_400))
+    spending.add(request(2))
+    assert {row.day for row in spending.rows()} == {"2026-11-21"}
