@@ -193,7 +193,8 @@ def test_killed_at_any_line_it_is_finished_by_the_next_start(tmp_path):
         made.learn()
         made.house.close()
         command = [sys.executable, "-c", textwrap.dedent(KILLED), str(folder), str(lines.randrange(20, 260))]
-        tests = {"PYTHONPATH": str(Path(__file__).parents[1]), **os.environ}
+        paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        tests = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         ended = subprocess.run(command, env=tests, capture_output=True, text=True, check=False)
         assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
         made = open_home(folder)
