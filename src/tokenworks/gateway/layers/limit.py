@@ -7,10 +7,6 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-import structlog
-
-from tokenworks.core.errors import StoreError
-from tokenworks.gateway.errors import unavailable
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.limits.claims import Claim, Verdict, claims_of
 from tokenworks.gateway.limits.counters import Counters
@@ -20,8 +16,7 @@ from tokenworks.governance.limits import Limits, Subject
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.spending import Spending, alias_of, charged
 
-LOOK_S = 0.25  # how often a waiting request looks for what ended on other hosts
-log = structlog.get_logger()
+LOOK_S = 0.25  # how often a waiting request looks again for what a changed limit lets pass
 
 
 class Limit:
@@ -79,15 +74,7 @@ class Limit:
         until = time.monotonic() + self._wait_s
         while True:
             freed = self._freed
-            try:
-                verdict = await self._counters.take(claims)
-            except StoreError as error:
-                log.error("limits cannot be counted", error=str(error))
-                raise unavailable(
-                    "the limits of this key cannot be counted now; ask again in a moment",
-                    code="limits_unavailable",
-                    retry_after_s=5,
-                ) from None
+            verdict = await self._counters.take(claims)
             if verdict.granted:
                 return verdict
             left_s = until - time.monotonic()
@@ -108,9 +95,6 @@ class Limit:
             task.add_done_callback(self._settling.discard)
 
     async def _release(self, claims: list[Claim], tokens: int) -> None:
-        try:
-            await self._counters.settle(claims, tokens)
-        except StoreError as error:
-            log.error("a request could not be settled", error=str(error))
+        await self._counters.settle(claims, tokens)
         self._freed.set()
         self._freed = asyncio.Event()

@@ -1,0 +1,22 @@
+"""`tokenworks limit`: set, listed with what was spent, dropped, and refused where it cannot be meant."""
+
+import json
+
+from system.processes import tokenworks
+
+
+def test_a_limit_is_set_listed_and_dropped(tmp_path):
+    assert tokenworks(tmp_path, "limit", "set", "--tenant", "acme", "--tokens-per-day", "500").returncode == 0
+    (shown,) = json.loads(tokenworks(tmp_path, "--json", "limit", "list").stdout)
+    assert (shown["limit"]["tokens_per_day"], shown["spent_today"]) == (500, 0)
+    dropped = tokenworks(tmp_path, "limit", "drop", "--tenant", "acme")
+    assert dropped.stdout.strip() == "dropped the limit for tenant=acme"
+    again = tokenworks(tmp_path, "limit", "drop", "--tenant", "acme")
+    assert again.returncode == 4
+    assert "tokenworks limit list" in again.stderr
+
+
+def test_a_limit_without_a_bound_ends_with_status_2(tmp_path):
+    done = tokenworks(tmp_path, "limit", "set", "--tenant", "acme")
+    assert done.returncode == 2
+    assert "bounds nothing" in done.stderr
