@@ -28,8 +28,12 @@ def refused(endpoint: str, body: bytes | dict[str, object]) -> ApiError:
 
 def test_model_stream_and_usage_are_what_the_layers_get() -> None:
     body = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
-    assert parse("chat.completions", json.dumps(body).encode()) == Asked(model="m", stream=True, include_usage=True)
-    assert parse("embeddings", b'{"model":"m","input":["a"]}') == Asked(model="m")
+    chat = parse("chat.completions", json.dumps(body).encode())
+    assert chat == Asked(model="m", stream=True, include_usage=True, size=chat.size)
+    embedding = parse("embeddings", b'{"model":"m","input":["a"]}')
+    assert embedding == Asked(model="m", size=embedding.size)
+    assert chat.size.answers == 1
+    assert embedding.size.answers == 0
 
 
 @pytest.mark.parametrize(
