@@ -79,7 +79,7 @@ class House:
         )
         self.gateway = build(
             keys=self.keys,
-            limit=self._limit(),
+            limit=self.limiting(),
             releases=self.releases,
             pool=self.pool,
             ledger=self.ledger,
@@ -91,7 +91,7 @@ class House:
         )
         self.server = await serve(self.gateway.app, "127.0.0.1", 0, drain_s=5)
 
-    def _limit(self) -> Limit:
+    def limiting(self) -> Limit:
         spending = load_spending(self.home / "ledger", self.home / "spending.json")
         counters = LocalCounters(lambda claim: spending.total(claim.window, *claim.subject))
         return Limit(self.limits, spending, counters, wait_s=10, answer_tokens=64)

@@ -26,8 +26,8 @@ def url(house: House) -> Iterator[str]:
 
     async def begin():
         gateway = build(
-            keys=house.keys, releases=house.releases, pool=house.pool, ledger=house.ledger, bodies=house.bodies,
-            keep_bodies=True, lookup=house.lookup, detectors=detectors(),
+            keys=house.keys, limit=house.limiting(), releases=house.releases, pool=house.pool, ledger=house.ledger,
+            bodies=house.bodies, keep_bodies=True, lookup=house.lookup, detectors=detectors(),
         )  # fmt: skip
         return await serve(gateway.app, "127.0.0.1", 0, drain_s=5)
 

@@ -32,8 +32,9 @@ def face(house: House, *, keep_bodies: bool) -> str:
 
     async def begin():
         gateway = build(
-            keys=house.keys, releases=house.releases, pool=house.pool, ledger=house.ledger, bodies=house.bodies,
-            keep_bodies=keep_bodies, lookup=house.lookup, parts=Parts(objects, artifacts, house.home / "uploads"),
+            keys=house.keys, limit=house.limiting(), releases=house.releases, pool=house.pool, ledger=house.ledger,
+            bodies=house.bodies, keep_bodies=keep_bodies, lookup=house.lookup,
+            parts=Parts(objects, artifacts, house.home / "uploads"),
         )  # fmt: skip
         return await serve(gateway.app, "127.0.0.1", 0, drain_s=5)
 
