@@ -50,8 +50,12 @@ class Erasable:
     def converse(self) -> None:
         """Let two people ask and correct; the second one's words are nobody else's."""
         for number in range(6):
-            self.traffic.correct(f"invoice refund charge bobs own {number}", "billing", user=HIS)
-            self.traffic.correct(f"parcel courier zanzibar {number}", "shipping", user=HER)
+            # Conversations of their own: a user's day is one group, and its date would decide what is measured on.
+            for text, right, user in (
+                (f"invoice refund charge bobs own {number}", "billing", HIS),
+                (f"parcel courier zanzibar {number}", "shipping", HER),
+            ):
+                self.traffic.correct(text, right, user=user, conversation=f"{right}-{number}")
 
     def learn(self, *, until: float | None = None) -> tuple[Selection, ModelVersion]:
         """Select, split, train, register and release."""

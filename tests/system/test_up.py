@@ -1,6 +1,7 @@
 """`tokenworks up` end to end: real processes, the official client, the ledger, feedback, and a turn."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import openai
@@ -70,12 +71,16 @@ def test_embeddings_and_document_search_answer(factory_running):
 def test_corrections_become_a_better_released_model(factory_running):
     rows = msgspec.json.Decoder(Example).decode_lines((factory_running.folder / "traffic.jsonl").read_bytes())
     api = client(factory_running)
-    for row in rows[:500]:
+
+    def live(row):
         asked = new_id("ticket")
         options = {"headers": {"x-request-id": asked}}
         api.post("/classify", body={"model": "route", "input": row.text}, cast_to=object, options=options)
-        body = {"request_id": asked, "correction": row.label}
-        api.post("/feedback", body=body, cast_to=object)
+        return {"request_id": asked, "correction": row.label}
+
+    with ThreadPoolExecutor(4) as people:
+        said = list(people.map(live, rows[:500]))
+    api.post("/feedback", body=said, cast_to=object)
     done = tokenworks(factory_running.home, "--json", "turn", "route")
     assert done.returncode == 0, done.stderr
     turn = json.loads(done.stdout)
