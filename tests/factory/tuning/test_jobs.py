@@ -95,7 +95,7 @@ def test_preferences_and_rewards_make_models_too(server):
         "reference": "{{ item.reference_answer }}",
         "operation": "ilike",
     }
-    questions_ = [{"messages": [{"role": "user", "content": f"say {n}"}], "reference_answer": "e"} for n in range(8)]
+    questions_ = [{"messages": [{"role": "user", "content": f"say {n}"}], "reference_answer": "e"} for n in range(12)]
     rft = client.fine_tuning.jobs.create(
         model=name_of(server, "llama"),
         training_file=send(client, questions_),
