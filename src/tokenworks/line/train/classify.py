@@ -247,7 +247,7 @@ def _useful_passes(rows: int) -> float:
     return min(12.0, max(3.0, PASSES_ROWS / rows))
 
 
-def _method(params: Params, rows: int, classes: int, wanted: float, affordable: float, steps: float) -> tuple[str, str]:
+def _method(params: Params, rows: int, classes: int, wanted: float, affordable: float) -> tuple[str, str]:
     if params.method != "auto":
         return params.method, f"method = {params.method!r} was asked for"
     if rows < FULL_ROWS or rows < FULL_ROWS_PER_CLASS * classes:
