@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenworks.core.destination import Destination
 from tokenworks.core.errors import RefusedError
 from tokenworks.core.label import Label
-from tokenworks.governance.labels import answer_label, outgoing_label
+from tokenworks.governance.labels import answer_label, cleared, outgoing_label
 
 labels = st.sampled_from(Label)
 
@@ -51,3 +52,10 @@ def test_undeclared_text_counts_as_the_most_it_could_be_when_it_would_leave() ->
     with pytest.raises(RefusedError, match="may see public text at most and this prompt counts as confidential"):
         outgoing_label(None, accepts=Label.PUBLIC, clearance=Label.CONFIDENTIAL, name="far")
     assert outgoing_label(None, accepts=Label.RESTRICTED, clearance=Label.CONFIDENTIAL, name="near") is Label.PUBLIC
+
+
+@given(label=labels, clearance=labels)
+def test_text_goes_only_where_its_label_is_cleared(label: Label, clearance: Label) -> None:
+    refusal = cleared(Destination(name="cloud", region="eu", clearance=str(clearance)), label)
+    assert (refusal == "") == (label <= clearance)
+    assert not refusal or ("cloud" in refusal and str(label) in refusal and str(clearance) in refusal)

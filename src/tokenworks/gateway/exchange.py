@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
+from tokenworks.core.destination import Destination
 from tokenworks.core.ids import new_id
 from tokenworks.core.label import Label
 from tokenworks.core.usage import Usage
@@ -21,6 +22,12 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,64}")
 Reply = EngineAnswer
 Handle = Callable[["Exchange"], Awaitable[Reply]]
 Layer = Callable[["Exchange", Handle], Awaitable[Reply]]
+Permits = Callable[[Destination, Label], str]
+
+
+def nothing_permitted(destination: Destination, label: Label) -> str:
+    """Return the refusal that stands until a layer has decided: policy fails closed."""
+    return f"nobody has decided whether {label} text may go to {destination.name}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,6 +59,9 @@ class Exchange:
     asked: Asked | None = None
     label: Label | None = None  # of the prompt; from `authorise` on, of the answer
     user: str = ""  # pseudonym of the caller's end user
+    # Asked before text of a label goes anywhere, at every attempt anew: "" or why it may not. Set by `authorise`.
+    permits: Permits = nothing_permitted
+    outgoing: Label = Label.RESTRICTED  # what the prompt counts as on its way out; from `authorise` on
     version: str = ""  # name@version that answers
     arm: str = ""  # while a trial is in force: incumbent | canary | shadow
     instead: Served | None = None  # who answers when a canary cannot

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenworks.core.destination import Destination
 from tokenworks.core.errors import RefusedError
 from tokenworks.core.label import Label, highest
 
@@ -39,3 +40,10 @@ def outgoing_label(declared: Label | None, *, accepts: Label, clearance: Label, 
             "declare its label with the header x-tokenworks-label, or use a model of this house"
         )
     return label
+
+
+def cleared(destination: Destination, label: Label) -> str:
+    """Return why text with `label` may not go to `destination`, or nothing where it may."""
+    if label <= Label.parse(destination.clearance):
+        return ""
+    return f"{destination.name} is cleared for {destination.clearance} and the text counts as {label}"

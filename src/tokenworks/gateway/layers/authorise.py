@@ -10,7 +10,7 @@ from tokenworks.gateway.errors import forbidden, not_found
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.releases import Releases, Served
 from tokenworks.governance.keys import Principal
-from tokenworks.governance.labels import answer_label, outgoing_label
+from tokenworks.governance.labels import answer_label, cleared, outgoing_label
 
 HOUSE = "house"  # the tenant of the factory itself
 
@@ -30,6 +30,7 @@ class Authorise:
         try:
             prompt = outgoing_label(exchange.label, accepts=accepts, clearance=who.clearance, name=name)
             exchange.label = answer_label(prompt, model, clearance=who.clearance, name=name)
+            exchange.outgoing, exchange.permits = prompt, cleared
         except RefusedError as error:
             raise forbidden(str(error), code="clearance_too_low", param="model") from None
         exchange.version = served.ref
