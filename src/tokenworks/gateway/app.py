@@ -26,7 +26,6 @@ from tokenworks.gateway.models import listing
 from tokenworks.gateway.moderations import Detectors, moderating
 from tokenworks.gateway.notes import BodyStore, Notes, Writer
 from tokenworks.gateway.openai.face import Face
-from tokenworks.gateway.openai.wire import App
 from tokenworks.gateway.platform.routes import Parts, Platform, platform
 from tokenworks.gateway.releases import Releases
 from tokenworks.gateway.rerank import Rerank
@@ -57,7 +56,7 @@ class Rows(Given, Protocol):
 class Gateway:
     """A gateway ready to be served."""
 
-    app: App  # for `server.serve`
+    app: Face  # for `server.serve`
     handle: Handle  # the stack itself
     answer: Answerer  # the stack for callers in process
     admit: Admit  # set `draining` before stopping

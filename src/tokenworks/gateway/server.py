@@ -1,43 +1,35 @@
 """Puts an app on a socket inside a running event loop: start, stop, and a clear word when the port is taken.
 
-Why uvicorn and bare ASGI: docs/decisions/0070-http-stack.md.
+Why an own protocol on httptools: docs/decisions/0280-own-http-protocol.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import socket
-from collections.abc import Iterator
-from typing import Any, cast
-
-import uvicorn
+import time
 
 from tokenworks.core.errors import ConfigError
-from tokenworks.gateway.openai.wire import App
+from tokenworks.gateway.http.connection import Answer, Connection
 
 BACKLOG = 2048
-KEEP_ALIVE_S = 75  # longer than the usual pool of a client keeps an idle connection
-
-
-class _Embedded(uvicorn.Server):
-    """A uvicorn that leaves signals to the process around it."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Take none."""
-        yield
+LOOK_S = 1.0  # how often it is looked whose time is over
+FAREWELL_S = 1.0  # for the last words of answers that were cut off
 
 
 class Server:
     """A listening gateway. `address` is what to print; `stop` lets answers under way finish."""
 
-    def __init__(self, listening: socket.socket, server: _Embedded, task: asyncio.Task[None]) -> None:
-        self._socket = listening
+    def __init__(self, listening: socket.socket, drain_s: float) -> None:
         self._name: tuple[str, int] = listening.getsockname()[:2]
-        self._server = server
-        self._task = task
+        self._listening = listening
+        self._drain_s = drain_s
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server
+        self._loop = asyncio.get_running_loop()
+        self._looking: asyncio.TimerHandle
+        self._stopped = asyncio.Event()
 
     @property
     def port(self) -> int:
@@ -51,45 +43,61 @@ class Server:
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
         return f"http://{shown}:{self.port}"
 
+    @property
+    def connections(self) -> int:
+        """How many callers are connected."""
+        return len(self._connections)
+
+    async def start(self, answer: Answer) -> None:
+        """Accept connections from now on."""
+        loop = self._loop
+        self._server = await loop.create_server(
+            lambda: Connection(answer, self._connections, loop), sock=self._listening, backlog=BACKLOG
+        )
+        self._looking = loop.call_later(LOOK_S, self._look)
+
     async def stop(self) -> None:
         """Accept nothing more, wait for answers under way up to the drain time, then cut them off."""
-        self._server.should_exit = True
-        await self._task
-        self._socket.close()
+        self._server.close()
+        for connection in list(self._connections):
+            connection.wind_up()
+        await self._until_quiet(self._drain_s)
+        for connection in list(self._connections):
+            connection.cut_off()
+        await self._until_quiet(FAREWELL_S)
+        for connection in list(self._connections):
+            connection.abort()
+        self._looking.cancel()
+        self._listening.close()
+        self._stopped.set()
 
     async def wait(self) -> None:
-        """Return when it has stopped; raise what ended it."""
-        await asyncio.shield(self._task)
+        """Return when it has stopped."""
+        await self._stopped.wait()
+
+    async def _until_quiet(self, at_most_s: float) -> None:
+        until_s = time.monotonic() + at_most_s
+        while self._connections and time.monotonic() < until_s:
+            await asyncio.sleep(0.01)
+
+    def _look(self) -> None:
+        """End what takes too long."""
+        now = self._loop.time()
+        for connection in [one for one in self._connections if one.until < now]:
+            connection.expire()
+        self._looking = self._loop.call_later(LOOK_S, self._look)
 
 
-async def serve(app: App, host: str, port: int, *, drain_s: float = 10.0) -> Server:
-    """Listen on `host:port` (0: any free port) and return when connections are accepted.
+async def serve(
+    app: Answer, host: str, port: int, *, drain_s: float = 10.0, listening: socket.socket | None = None
+) -> Server:
+    """Listen on `host:port` (0: any free port), or on the socket given, and return when connections are accepted.
 
     Raises `ConfigError` when the address cannot be had.
     """
-    listening = bind(host, port)
-    config = uvicorn.Config(
-        cast(Any, app),
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        loop="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(drain_s)),
-    )
-    server = _Embedded(config)
-    task = asyncio.create_task(server.serve(sockets=[listening]), name="gateway server")
-    while not server.started:
-        if task.done():
-            await task
-            raise ConfigError(f"the server on {host}:{port} ended before it had begun; its log has the reason")
-        await asyncio.sleep(0.002)
-    return Server(listening, server, task)
+    server = Server(listening or bind(host, port), drain_s)
+    await server.start(app)
+    return server
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""The HTTP face: which path is answered by which handle. An ASGI app and nothing more."""
+"""The HTTP face: which path is answered by which handle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 from tokenworks.gateway.errors import ApiError, not_found
 from tokenworks.gateway.exchange import Handle, Reply
-from tokenworks.gateway.openai.wire import Conversation, Receive, Scope, Send
+from tokenworks.gateway.http.incoming import Incoming
+from tokenworks.gateway.openai.wire import Conversation
 
 TOKENS = {
     "/v1/chat/completions": "chat.completions",
@@ -33,30 +34,24 @@ class Face:
         self._named = [(method, _pattern(path), to) for (method, path), to in routes.items() if "*" in path]
         self._max_body = max_body
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Speak ASGI."""
-        if scope["type"] != "http":
-            raise RuntimeError(f"the gateway speaks HTTP, not {scope['type']}")
-        conversation = Conversation(scope, receive, send, max_body=self._max_body)
+    async def __call__(self, incoming: Incoming) -> None:
+        """Answer a request."""
+        conversation = Conversation(incoming, max_body=self._max_body)
         try:
-            reply = await self._reply(conversation, scope["method"], scope["path"], scope)
-            await conversation.answer(reply)
+            await conversation.answer(await self._reply(conversation, incoming))
         except asyncio.CancelledError:
             if not conversation.gone:
                 await conversation.cut_off()
-        finally:
-            conversation.close()
 
-    async def _reply(self, conversation: Conversation, method: str, path: str, scope: Scope) -> Reply:
-        found = self._exact.get((method, path))
+    async def _reply(self, conversation: Conversation, incoming: Incoming) -> Reply:
+        found = self._exact.get((incoming.method, incoming.path))
         if found is not None:
             endpoint, handle = found
             return await handle(conversation.exchange(endpoint))
-        raw = scope.get("raw_path", path.encode()).decode("latin-1")
         for known_method, pattern, (endpoint, handle) in self._named:
-            if method == known_method and (named := pattern.fullmatch(raw)):
+            if incoming.method == known_method and (named := pattern.fullmatch(incoming.raw_path)):
                 return await handle(conversation.exchange(endpoint, *map(unquote, named.groups())))
-        return self._unknown(method, path).reply(conversation.request_id)
+        return self._unknown(incoming.method, incoming.path).reply(conversation.request_id)
 
     def _unknown(self, method: str, path: str) -> ApiError:
         methods = sorted({known for known, known_path in self._exact if known_path == path})

@@ -1,0 +1,237 @@
+"""One request as it arrives and its answer as it leaves. Knows its connection only by what it may ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Protocol
+from urllib.parse import unquote
+
+Headers = Sequence[tuple[str, str]]
+HIGH_WATER_BYTES = 1 << 20  # of a body that waits for its reader, before the caller is made to wait
+_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+class GoneError(Exception):
+    """The caller hung up before its request was complete."""
+
+
+class BrokenError(Exception):
+    """The rest of the body will not come: `status` and the message say why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Wire(Protocol):
+    """The connection as a request needs it."""
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep until it can be sent; drop what nobody is there to read."""
+        ...
+
+    def drained(self) -> asyncio.Future[None] | None:
+        """Return what to wait for while the caller reads too slowly, or None."""
+        ...
+
+    def hold(self) -> None:
+        """Take no more from the caller for now."""
+        ...
+
+    def go_on(self) -> None:
+        """Take more again."""
+        ...
+
+
+class Incoming:
+    """A request. Header names are in lower case; of a name that stands twice the last counts."""
+
+    __slots__ = (
+        "_body",
+        "_broken",
+        "_chunked",
+        "_expects",
+        "_held",
+        "_keep_alive",
+        "_more",
+        "_size",
+        "_wire",
+        "begun",
+        "complete",
+        "finished",
+        "gone",
+        "headers",
+        "method",
+        "path",
+        "query",
+        "raw_path",
+        "read_through",
+        "unwanted",
+    )
+
+    def __init__(self, wire: Wire, method: str, target: bytes, headers: dict[bytes, bytes], *, http10: bool) -> None:
+        self.method = method
+        raw, _, query = target.partition(b"?")
+        self.raw_path = raw.decode("latin-1")
+        self.path = unquote(self.raw_path) if "%" in self.raw_path else self.raw_path
+        self.query = query.decode("latin-1")
+        self.headers = headers
+        self.gone = False  # whether the caller has hung up
+        self.begun = False  # whether an answer is on its way
+        self.finished = False  # whether all of it was handed to the connection
+        self.complete = False  # whether the whole body has arrived
+        self.read_through = False  # whether somebody has read it to its end
+        self.unwanted = False  # what still comes of the body is thrown away
+        self._wire = wire
+        self._chunked = not http10
+        self._keep_alive = True
+        self._expects = headers.get(b"expect", b"").lower() == b"100-continue"
+        self._body: list[bytes] = []
+        self._size = 0
+        self._held = False
+        self._more: asyncio.Future[None] | None = None
+        self._broken: BrokenError | None = None
+
+    # -- the body, for who answers
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives; raise `GoneError` or `BrokenError` where its end does not."""
+        while True:
+            if self._body:
+                part = self.take()
+                if self.complete and not self._body:
+                    self.read_through = True
+                yield part
+                if self.read_through:
+                    return
+            elif self.complete:
+                self.read_through = True
+                return
+            else:
+                await self._wait()
+
+    def take(self) -> bytes:
+        """Return all of the body that waits."""
+        part = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        self._size = 0
+        if self._held:
+            self._held = False
+            self._wire.go_on()
+        return part
+
+    async def _wait(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+        if self.gone:
+            raise GoneError
+        if self._expects and not self.begun:
+            self._expects = False
+            self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._more = asyncio.get_running_loop().create_future()
+        await self._more
+
+    # -- the answer
+
+    def send(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        self.begun = self.finished = True
+        head = self._head(status, headers, f"content-length: {len(body)}\r\n")
+        self._wire.write(head if self.method == "HEAD" else head + body)
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Send the head of an answer whose length nobody knows yet."""
+        self.begun = True
+        if not self._chunked:
+            self._keep_alive = False  # for HTTP/1.0 the end of the connection is the end of the answer
+        self._wire.write(self._head(status, headers, "transfer-encoding: chunked\r\n" if self._chunked else ""))
+
+    async def write(self, chunk: bytes) -> None:
+        """Send a part of it; wait while the caller reads too slowly."""
+        if self.method == "HEAD" or not chunk:
+            return
+        self._wire.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+        drained = self._wire.drained()
+        if drained is not None:
+            await drained
+
+    def finish(self) -> None:
+        """Send the end of it."""
+        self.finished = True
+        if self._chunked and self.method != "HEAD":
+            self._wire.write(b"0\r\n\r\n")
+
+    def _head(self, status: int, headers: Headers, framing: str) -> bytes:
+        lines = "".join([f"{name}: {_one_line(value)}\r\n" for name, value in headers])
+        last = "" if self._keep_alive else "connection: close\r\n"
+        return (
+            _STATUS[status if status in _STATUS else 500]
+            + f"{lines}{framing}{last}".encode("latin-1", "replace")
+            + _date()
+        )
+
+    # -- what the connection tells
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request may follow on the connection."""
+        return self._keep_alive
+
+    def last_one(self) -> None:
+        """After this request the connection ends, and its answer says so where it has not begun."""
+        self._keep_alive = False
+
+    def feed(self, part: bytes) -> None:
+        """A part of the body has come."""
+        if self.unwanted:
+            return
+        self._body.append(part)
+        self._size += len(part)
+        if self._size > HIGH_WATER_BYTES and not self._held:
+            self._held = True
+            self._wire.hold()
+        self._wake()
+
+    def end(self) -> None:
+        """The body is complete."""
+        self.complete = True
+        self._wake()
+
+    def hang_up(self) -> None:
+        """The caller is gone."""
+        self.gone = True
+        self._wake()
+
+    def break_off(self, error: BrokenError) -> None:
+        """The rest of the body will not come."""
+        self._broken = error
+        self._keep_alive = False
+        self._wake()
+
+    def _wake(self) -> None:
+        more, self._more = self._more, None
+        if more is not None and not more.done():
+            more.set_result(None)
+
+
+def _one_line(value: str) -> str:
+    """Return `value` such that it cannot end its header."""
+    return value.replace("\r", " ").replace("\n", " ") if "\n" in value or "\r" in value else value
+
+
+class _Dated:
+    """The end of a head with the date, made once a second."""
+
+    second = 0
+    text = b""
+
+
+def _date() -> bytes:
+    now = int(time.time())
+    if now != _Dated.second:
+        _Dated.second, _Dated.text = now, f"date: {formatdate(now, usegmt=True)}\r\n\r\n".encode()
+    return _Dated.text
