@@ -121,7 +121,7 @@ async def test_a_caller_who_leaves_within_the_body_is_recorded(house: House) -> 
 class FullDisk:
     """A ledger that could not write: what the real one raises when the disk is full."""
 
-    async def record(self, entry: Entry) -> object:
+    def enqueue(self, entry: Entry) -> object:
         raise StoreError("ledger: No space left on device; the entry was not recorded")
 
 

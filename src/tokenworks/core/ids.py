@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32: no letter that looks like another
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
 def new_id(prefix: str) -> str:
     """Return `prefix-` + 10 characters of time + 16 random ones; ids made later sort later."""
     value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
-    return f"{prefix}-" + "".join(ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return f"{prefix}-" + "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def sha256_hex(data: bytes) -> str:

@@ -8,6 +8,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from tokenworks.gateway.exchange import Exchange
@@ -21,6 +22,10 @@ _NO_ROOM = frozenset({"overloaded", "shutting_down"})  # refused by us, though t
 
 class Writer(Protocol):
     """The ledger as the gateway needs it."""
+
+    def enqueue(self, entry: Entry) -> asyncio.Future[Position]:
+        """Return what holds its place once the entry is durable, or a `StoreError` when it cannot be."""
+        ...
 
     async def record(self, entry: Entry) -> Position:
         """Return its place once the entry is durable; raise `StoreError` when it cannot be."""
@@ -51,18 +56,32 @@ class Notes:
         self._find = find
         self._recent: OrderedDict[str, RequestEntry] = OrderedDict()
 
-    async def write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> Position:
-        """Return its place once the entry is durable. The bodies of answers that were given are there before it."""
-        if self._bodies is not None and entry.outcome == "ok" and (entry.learn or entry.stored):
-            if len(prompt) + len(answer) > SMALL_BYTES:
-                await asyncio.to_thread(self._bodies.put, entry.request_id, prompt, answer)
-            else:
-                self._bodies.put(entry.request_id, prompt, answer)
-        position = await self._ledger.record(entry)
+    def write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> asyncio.Future[Position]:
+        """Return what holds its place once the entry is durable; raise `StoreError` here or there when it cannot be.
+
+        The bodies of answers that were given are there before it. Whoever waits may stop: it is written all the same.
+        """
+        bodies = self._bodies if entry.outcome == "ok" and (entry.learn or entry.stored) else None
+        if bodies is not None and len(prompt) + len(answer) > SMALL_BYTES:
+            return asyncio.ensure_future(self._write_large(bodies, entry, prompt, answer))
+        if bodies is not None:
+            bodies.put(entry.request_id, prompt, answer)
+        writing = self._ledger.enqueue(entry)
+        writing.add_done_callback(partial(self._remember, entry))
+        return writing
+
+    async def _write_large(self, bodies: BodyStore, entry: RequestEntry, prompt: bytes, answer: bytes) -> Position:
+        await asyncio.to_thread(bodies.put, entry.request_id, prompt, answer)
+        writing = self._ledger.enqueue(entry)
+        writing.add_done_callback(partial(self._remember, entry))
+        return await writing
+
+    def _remember(self, entry: RequestEntry, written: asyncio.Future[Position]) -> None:
+        if written.cancelled() or written.exception() is not None:
+            return
         self._recent[entry.request_id] = entry
         if len(self._recent) > REMEMBERED:
             self._recent.popitem(last=False)
-        return position
 
     def receipt(self, entry: RequestEntry, position: Position) -> str:
         """Return the signed promise that the entry stands there."""

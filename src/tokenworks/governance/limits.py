@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -25,6 +26,7 @@ class Subject(NamedTuple):
     key: str = ""
     model: str = ""
 
+    @lru_cache(maxsize=4096)  # noqa: B019 - a tuple: its words are the same for good, and needed on each request
     def __str__(self) -> str:
         named = [f"{name}={value}" for name, value in self._asdict().items() if value]
         return " ".join(named) or "everybody"
@@ -79,6 +81,7 @@ class Limits:
         self._fresh_s = fresh_s
         self._read_at = float("-inf")
         self._known: list[Limit] = []
+        self._applying: dict[Subject, list[Limit]] = {}  # until they are read again
         self._reading = asyncio.Lock()
 
     def set(self, limit: Limit) -> None:
@@ -111,9 +114,14 @@ class Limits:
         if self._clock.monotonic() - self._read_at >= self._fresh_s:
             async with self._reading:
                 if self._clock.monotonic() - self._read_at >= self._fresh_s:
-                    self._known = await asyncio.to_thread(self.all)
+                    self._known, self._applying = await asyncio.to_thread(self.all), {}
                     self._read_at = self._clock.monotonic()
-        return applying(self._known, who) if self._known else []
+        if not self._known:
+            return []
+        found = self._applying.get(who)
+        if found is None:
+            found = self._applying[who] = applying(self._known, who)
+        return found
 
 
 def applying(limits: Sequence[Limit], who: Subject) -> list[Limit]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -108,7 +109,12 @@ def alias_of(model: str) -> str:
 
 def day_of(at: float) -> str:
     """Return the UTC day of a Unix time."""
-    return time.strftime("%Y-%m-%d", time.gmtime(at))
+    return _day(int(at // 86400))
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(number * 86400))
 
 
 def _read_view(view: Path) -> _View:

@@ -83,12 +83,19 @@ class Ledger:
         self._enqueue(_Waiting(_encode(entry), future, None))
         return future
 
-    async def record(self, entry: Entry) -> Position:
-        """Write `entry`; return its place once it is durable. Cancelling the wait does not undo the entry."""
+    def enqueue(self, entry: Entry) -> asyncio.Future[Position]:
+        """Queue `entry`; the future of the running loop holds its place once it is durable, or a `StoreError`.
+
+        Cancelling the future does not undo the entry.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Position] = loop.create_future()
         self._enqueue(_Waiting(_encode(entry), future, loop))
-        return await future
+        return future
+
+    async def record(self, entry: Entry) -> Position:
+        """Write `entry`; return its place once it is durable. Cancelling the wait does not undo the entry."""
+        return await self.enqueue(entry)
 
     def receipt(self, entry: Entry, position: Position, request_id: str) -> str:
         """Return the signed promise that `entry` stands at `position`; empty where the ledger has no key."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import msgspec
@@ -56,22 +57,25 @@ class Record:
         It is written even when the caller stops waiting.
         """
         entry = entry_of(exchange, outcome=outcome_of(status, code), status=status, code=code, answer=answer)
-        position = await asyncio.shield(self._write(exchange, entry, answer))
+        position = await asyncio.shield(self._writing(exchange, entry, answer))
         return self.notes.receipt(entry, position) if exchange.wants_receipt else ""
 
-    async def _write(self, exchange: Exchange, entry: RequestEntry, answer: bytes) -> Position:
+    def _writing(self, exchange: Exchange, entry: RequestEntry, answer: bytes) -> asyncio.Future[Position]:
         try:
-            position = await self.notes.write(entry, exchange.body, answer)
-        except StoreError:
-            raise
+            writing = self.notes.write(entry, exchange.body, answer)
         except Exception as error:
+            _settle(exchange, entry)
+            if isinstance(error, StoreError):
+                raise
             log.exception("entry could not be written", request_id=entry.request_id)
             raise StoreError(f"entry of {entry.request_id} could not be written: {error}") from error
-        finally:
-            if exchange.settle is not None:  # also where the disk failed: part of a stream may have been delivered
-                exchange.settle(entry)
-        self.metrics.count(entry)
-        return position
+        writing.add_done_callback(partial(self._written, exchange, entry))
+        return writing
+
+    def _written(self, exchange: Exchange, entry: RequestEntry, writing: asyncio.Future[Position]) -> None:
+        _settle(exchange, entry)
+        if not writing.cancelled() and writing.exception() is None:
+            self.metrics.count(entry)
 
     async def abandon(self, exchange: Exchange, answer: bytes) -> None:
         """Write the entry of a request whose caller is gone; nobody is left to hear that it could not be."""
@@ -147,6 +151,12 @@ def not_recorded(error: StoreError) -> ApiError:
     log.error("ledger cannot be written", error=str(error))
     message = "the ledger cannot be written, so no answer may leave; the operator finds the reason in the log"
     return unavailable(message, code="ledger_unavailable", retry_after_s=30)
+
+
+def _settle(exchange: Exchange, entry: RequestEntry) -> None:
+    """Charge what was delivered: also where the disk failed, since part of a stream may have been."""
+    if exchange.settle is not None:
+        exchange.settle(entry)
 
 
 def _marks(exchange: Exchange) -> tuple[tuple[str, str], ...]:

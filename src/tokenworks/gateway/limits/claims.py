@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -29,7 +30,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """Where it is counted."""
-        return f"{self.kind}|{self.window}|{self.subject}"
+        return _name(self.kind, self.window, self.subject)
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,9 +74,19 @@ def claims_of(limits: Sequence[Limit], *, at: float, likely: int, most: int) -> 
     return claims
 
 
+@lru_cache(maxsize=4096)
+def _name(kind: Kind, window: str, subject: Subject) -> str:
+    return f"{kind}|{window}|{subject}"
+
+
 def _left(at: float) -> tuple[float, float]:
     """Return the seconds from `at` to the end of its UTC day and month."""
-    now = time.gmtime(at)
     day_s = 86400 - (at % 86400)
-    days = calendar.monthrange(now.tm_year, now.tm_mon)[1]
-    return day_s, day_s + (days - now.tm_mday) * 86400.0
+    return day_s, day_s + _days_left(int(at // 86400)) * 86400.0
+
+
+@lru_cache(maxsize=4)
+def _days_left(day: int) -> int:
+    """Return the days of the month after `day`, counted from the epoch."""
+    now = time.gmtime(day * 86400)
+    return calendar.monthrange(now.tm_year, now.tm_mon)[1] - now.tm_mday

@@ -84,19 +84,21 @@ class LocalCounters:
         """Nothing to let go of."""
 
     def _refusal(self, claim: Claim, now: float) -> Verdict | None:
-        standing = self._standing(claim, now)
         if _is_rate(claim):
             level = self._bucket(claim, now).level
             if claim.amount <= level:
                 return None
+            standing = self._standing(claim, now)
             wait_s = (claim.amount - level) * MINUTE_S / claim.limit if 0 < claim.amount <= claim.limit else None
             return Verdict(granted=False, standings=(standing,), blocked=standing, retry_s=wait_s)
         spent = self._spent_of(claim)
-        if spent + claim.amount > claim.limit:
-            return Verdict(granted=False, standings=(standing,), blocked=standing)
-        if spent + self._held.get(claim.name, 0) + claim.amount > claim.limit:
-            return Verdict(granted=False, standings=(standing,), blocked=standing, later=True)
-        return None
+        held = self._held.get(claim.name, 0)
+        if spent + held + claim.amount <= claim.limit:
+            return None
+        standing = self._standing(claim, now)
+        return Verdict(
+            granted=False, standings=(standing,), blocked=standing, later=spent + claim.amount <= claim.limit
+        )
 
     def _standing(self, claim: Claim, now: float) -> Standing:
         if _is_rate(claim):

@@ -149,18 +149,24 @@ def refuse_duplicates(body: bytes) -> None:
     The quick look counts the fields that decide something; only where one occurs twice is the body read again. A name
     written with escapes slips by, but is read alike here and in our engines: the last of two counts.
     """
-    if any(body.count(word) > 1 and len(field.findall(body)) > 1 for word, field in _NAMED):
-        try:
-            depth_one = json.loads(body, object_pairs_hook=_Pairs)
-        except (ValueError, RecursionError) as error:
-            raise malformed(error, body) from None
-        names = [name for name, _ in depth_one.pairs]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            name = sorted(twice)[0]
-            raise bad_request(
-                f"the field {name!r} stands twice in the body; send it once", param=name, code="duplicate_field"
-            )
+    for word, field in _NAMED:
+        if body.count(word) > 1 and len(field.findall(body)) > 1:
+            _refuse_twice(body)
+            return
+
+
+def _refuse_twice(body: bytes) -> None:
+    try:
+        depth_one = json.loads(body, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError) as error:
+        raise malformed(error, body) from None
+    names = [name for name, _ in depth_one.pairs]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        name = sorted(twice)[0]
+        raise bad_request(
+            f"the field {name!r} stands twice in the body; send it once", param=name, code="duplicate_field"
+        )
 
 
 class _Pairs:
