@@ -12,8 +12,10 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
 import uvloop
 
+from tokenworks.core.memory import calm_collector
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.factory.house import House
 from tokenworks.factory.path import open_verified, request_path
@@ -21,6 +23,7 @@ from tokenworks.gateway.server import serve
 from tokenworks.governance.keys import DEFAULT_SCOPES
 from tokenworks.governance.limits import Limit, Subject
 from tokenworks.serving.engine import Options
+from tokenworks.settings import load_settings
 from tokenworks.store.catalog import Catalog
 
 PLENTY = 10**12
@@ -29,16 +32,16 @@ PLENTY = 10**12
 def release(catalog: Catalog) -> None:
     """Release `model`, version 1."""
     about = {"licence": "MIT", "owner": "mailto:a@example.org", "base": "", "stage_key": "", "evaluation": ""}
-    catalog.models.add(
-        ModelVersion(model="model", version=0, folder="0" * 64, kind="chat", label="internal", **about)
-    )
+    catalog.models.add(ModelVersion(model="model", version=0, folder="0" * 64, kind="chat", label="internal", **about))
     step = {"action": "promote", "reason": "benchmark", "by": "benchmark", "at": 1.0}
     catalog.releases.apply(Release(id="rel-1", alias="model", model="model", version=1, **step))
 
 
 async def main(home: Path, upstream: str, *, bodies: bool) -> None:
     """Serve until standard input ends."""
-    with House(home=home, role="serve") as house:
+    settings = load_settings(home=home)
+    server = msgspec.structs.replace(settings.server, max_in_flight=4096)
+    with House(msgspec.structs.replace(settings, server=server), role="serve") as house:
         release(house.catalog)
         scopes = DEFAULT_SCOPES if bodies else DEFAULT_SCOPES - {"learn"}
         secret, _ = house.keys.create("tenant", scopes=scopes)
@@ -53,6 +56,7 @@ async def main(home: Path, upstream: str, *, bodies: bool) -> None:
         )
         path = request_path(house, open_model=open_verified(house), keep_bodies=bodies)
         await path.pool.add_remote("model@1", Options(url=upstream))
+        calm_collector()  # as the plant does when it is ready
         server = await serve(path.gateway.app, "127.0.0.1", 0)
         print(json.dumps({"port": server.port, "key": secret}), flush=True)
         await asyncio.to_thread(sys.stdin.read)

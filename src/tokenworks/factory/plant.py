@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tokenworks.core.errors import EngineError, NotFoundError, TokenworksError
 from tokenworks.core.files import write_atomic
 from tokenworks.core.label import Label
+from tokenworks.core.memory import calm_collector
 from tokenworks.core.request import Request
 from tokenworks.factory.base import release_base, release_folder
 from tokenworks.factory.corpora import show
@@ -175,6 +176,7 @@ class Plant:
         self.new_release()
         for served in (await self._path.releases.all()).values():
             await self._path.pool.ready(served.ref)
+        calm_collector()
 
     async def _take_corpora(self) -> None:
         if self._index is not None:
