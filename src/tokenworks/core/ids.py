@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from typing import Any
 
 import msgspec
+
+from tokenworks.core.entropy import random_bytes
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32: no letter that looks like another
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
@@ -16,7 +17,7 @@ _canonical = msgspec.json.Encoder(order="deterministic")
 
 def new_id(prefix: str) -> str:
     """Return `prefix-` + 10 characters of time + 16 random ones; ids made later sort later."""
-    value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
+    value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(random_bytes(10))
     return f"{prefix}-" + "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
 
 

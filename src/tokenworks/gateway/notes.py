@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from tokenworks.core.entropy import random_bytes
 from tokenworks.gateway.exchange import Exchange
 from tokenworks.ledger.entries import Entry, RequestEntry
 from tokenworks.ledger.position import Position
@@ -95,7 +95,7 @@ class Notes:
 def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer: bytes) -> RequestEntry:
     """Return the ledger entry of an exchange that has ended."""
     principal, asked, usage = exchange.principal, exchange.asked, exchange.usage
-    salt = os.urandom(16)
+    salt = random_bytes(16)
     return RequestEntry(
         at=exchange.at,
         request_id=exchange.request_id,
