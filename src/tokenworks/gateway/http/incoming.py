@@ -114,6 +114,16 @@ class Incoming:
             else:
                 await self._wait()
 
+    @property
+    def size(self) -> int:
+        """Bytes of the body that wait."""
+        return self._size
+
+    def take_all(self) -> bytes:
+        """Return the rest of a body that is complete."""
+        self.read_through = True
+        return self.take() if self._body else b""
+
     def take(self) -> bytes:
         """Return all of the body that waits."""
         part = self._body[0] if len(self._body) == 1 else b"".join(self._body)

@@ -71,6 +71,10 @@ class Conversation:
 
     async def _read(self) -> bytes:
         """Return the body; raise 413 when it is too large, 415 when it is compressed."""
+        incoming = self._incoming
+        if incoming.complete and incoming.size <= self._max_body:  # as most are: here before anybody asks for them
+            self._plain()
+            return incoming.take_all()
         parts = [part async for part in self._pieces(self._max_body, setting="server.max_body_mb")]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -96,12 +100,13 @@ class Conversation:
         """Raise 415 where the body is encoded in any way."""
         encoding = self.headers.get(b"content-encoding", b"identity")
         transfer = self.headers.get(b"transfer-encoding", b"chunked")
-        if encoding != b"identity" or transfer.lower() != b"chunked":
+        if encoding != b"identity" or (transfer != b"chunked" and transfer.lower() != b"chunked"):
             message = "compressed request bodies are not accepted; send plain JSON"
             raise ApiError(415, message, code="unsupported_encoding")
 
     def _text(self, name: bytes) -> str:
-        return self.headers.get(name, b"").decode("latin-1").strip()
+        value = self.headers.get(name)
+        return "" if value is None else value.decode("latin-1").strip()
 
 
 def _too_large(most: int, setting: str) -> ApiError:
