@@ -69,6 +69,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     remote_key: str = ""
     remote_model: str = ""  # the name it knows the model by
     remote_label: str = "public"  # the highest label of text that may go there
+    remote_region: str = "elsewhere"  # where it stands; "here": on machines of your own
 
 
 class FlywheelSettings(msgspec.Struct, frozen=True, kw_only=True):

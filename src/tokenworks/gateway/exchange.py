@@ -16,6 +16,7 @@ from tokenworks.gateway.served import Served
 from tokenworks.governance.keys import Principal
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.answer import EngineAnswer, EngineCall
+from tokenworks.serving.traffic import Traffic
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,64}")
 
@@ -74,6 +75,7 @@ class Exchange:
     usage: Usage = field(default_factory=Usage)
     ttft_s: float = 0.0
     engine: str = ""
+    traffic: list[Traffic] = field(default_factory=list)  # of every attempt, as far as it came
 
     @property
     def who(self) -> Principal:
