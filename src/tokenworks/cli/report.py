@@ -9,7 +9,9 @@ import typer
 from tokenworks.cli.context import Context
 
 group = typer.Typer(
-    invoke_without_command=True, help="Everything made so far; what left the site.", rich_markup_mode=None
+    invoke_without_command=True,
+    help="Everything made so far, on one screen; what left the site.",
+    rich_markup_mode=None,
 )
 
 

@@ -34,4 +34,6 @@ def unmetered(settings: Settings) -> list[str]:
     catalog = urlsplit(store.catalog)
     if catalog.hostname:
         found.append(f"catalog: {catalog.scheme} at {catalog.hostname}")
+    if settings.telemetry.otlp_endpoint:
+        found.append(f"traces, without any text: {settings.telemetry.otlp_endpoint}")
     return found

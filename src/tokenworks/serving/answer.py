@@ -35,6 +35,7 @@ class EngineCall(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     request_id: str = ""
     wait_s: float | None = None  # for an engine that is starting; None: as the pool is used to
+    headers: tuple[tuple[str, str], ...] = ()  # sent on besides ours
     traffic: list[Traffic] = []  # gets one for each attempt, before anything of it is sent
 
 

@@ -95,7 +95,7 @@ class Pool:
         wait_s = self._wait_s if call.wait_s is None else call.wait_s
         member = self._members.get(call.ref) or await self._member(call.ref, wait_s)
         upstream = await member.upstream(wait_s)
-        headers = (("x-request-id", call.request_id),) if call.request_id else ()
+        headers = (("x-request-id", call.request_id), *call.headers) if call.request_id else call.headers
         member.enter()
         traffic = Traffic(member.destination, member.address)
         call.traffic.append(traffic)
