@@ -43,10 +43,15 @@ class Site:
     def __init__(self, running: Running, model: str, collector: Collector) -> None:
         self.running, self.model, self.collector = running, model, collector
         self.lines: list[str] = []
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         self.lines.extend(self.running.process.stdout)
+
+    def close(self) -> None:
+        self._reader.join()
+        self.running.process.stdout.close()
 
     def client(self, key: str = "") -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.running.url}/v1", api_key=key or self.running.key, max_retries=0)
@@ -85,6 +90,7 @@ def site(make_llama, tmp_path_factory):
     yield opened
     running.process.terminate()
     running.process.wait(60)
+    opened.close()
     server.shutdown()
     server.server_close()
     collector.close()

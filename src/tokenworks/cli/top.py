@@ -66,8 +66,11 @@ def screen(look: Look) -> RenderableType:
     return Group(
         head,
         Text(f"over the last {look.window_s:g} s", style="dim"),
+        "",
         _rows("model", look.models),
+        "",
         _rows("tenant", look.tenants[:TENANTS]),
+        "",
         _engines(look),
     )
 
@@ -105,8 +108,8 @@ def _table(first: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column(first, min_width=24, overflow="fold")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column(first, min_width=16, overflow="fold")
     return table
 
 
