@@ -127,7 +127,10 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
     )
 
 
-def _transfers(exchange: Exchange) -> tuple[Transfer, ...]:
+def _transfers(exchange: Exchange) -> tuple[Transfer, ...] | None:
+    """Return what each attempt came to; None where an engine was called and nobody counted: that is no proof."""
+    if not exchange.traffic:
+        return () if exchange.call is None else None
     label = str(exchange.outgoing)
     return tuple(
         [
