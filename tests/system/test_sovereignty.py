@@ -10,7 +10,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from system.processes import Running, tokenworks
+from system.processes import Running, tokenworks, until_ready
 from system.wire import FAR, HERE, Count, Far, why_not
 
 pytestmark = pytest.mark.xdist_group("sovereignty")
@@ -49,6 +49,7 @@ def running(far, make_llama, tmp_path_factory):
         patch.setenv("TOKENWORKS_ENGINES__REMOTE_REGION", "eu-far")
         served = Running(tmp_path_factory.mktemp("site") / "home", "serve", "--model", str(folder))
         served.until(folder.name)
+        until_ready(served.url, f"{folder.name}@1")
         served.model = folder.name
         yield served
         served.kill()
@@ -68,6 +69,8 @@ def ask(running, model, text, label=PUBLIC, *, stream=False):
         return answer.choices[0].message.content
     except openai.APIError as error:
         return error
+    finally:
+        client.close()
 
 
 def report(running):

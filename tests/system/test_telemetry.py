@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy_files import DASHBOARD, metrics_in
 from system.collector import Collector, attributes
 from system.far_server import Chat
-from system.processes import Running, tokenworks
+from system.processes import Running, tokenworks, until_ready
 
 pytestmark = pytest.mark.xdist_group("telemetry")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -61,13 +61,16 @@ class Site:
         if trace:
             headers["traceparent"] = f"00-{trace}-{CALLER}-01"
         messages = [{"role": "user", "content": text}]
+        client = self.client(key)
         try:
-            answer = self.client(key).chat.completions.create(
+            answer = client.chat.completions.create(
                 model=model, messages=messages, max_tokens=8, stream=stream, extra_headers=headers
             )
             return list(answer) if stream else answer
         except openai.APIError as error:
             return error
+        finally:
+            client.close()
 
     def figures(self) -> str:
         with urllib.request.urlopen(f"{self.running.url}/metrics") as answer:
@@ -86,6 +89,7 @@ def site(make_llama, tmp_path_factory):
         patch.setenv("TOKENWORKS_TELEMETRY__LOG", "json")
         running = Running(tmp_path_factory.mktemp("seen") / "home", "serve", "--model", str(folder))
     running.until(folder.name)
+    until_ready(running.url, f"{folder.name}@1")
     opened = Site(running, folder.name, collector)
     yield opened
     running.process.terminate()
