@@ -69,6 +69,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     remote_key: str = ""
     remote_model: str = ""  # the name it knows the model by
     remote_label: str = "public"  # the highest label of text that may go there
+    remote_region: str = "elsewhere"  # where it stands; "here": on machines of your own
 
 
 class FlywheelSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +89,16 @@ class PlatformSettings(msgspec.Struct, frozen=True, kw_only=True):
     batch_concurrency: int = 16  # lines of one batch that are asked at the same time, while nobody else asks
 
 
+class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told to others about the work; never a text or a key."""
+
+    otlp_endpoint: str = ""  # an OpenTelemetry collector, http://host:4318; empty: no traces
+    otlp_headers: str = ""  # sent to it: "name=value,name=value"
+    service: str = "tokenworks"  # how this server is called there
+    sample: float = 1.0  # share of the requests that bring no trace of their own
+    log: str = "text"  # on standard error: text | json
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration, typed. Every field has a default that works on a bare machine."""
 
@@ -100,6 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     engines: EngineSettings = EngineSettings()
     flywheel: FlywheelSettings = FlywheelSettings()
     platform: PlatformSettings = PlatformSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @property
     def home_path(self) -> Path:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import msgspec
@@ -115,6 +116,18 @@ class Running:
         """End the whole process group at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def until_ready(url: str, ref: str, seconds: float = 60.0) -> None:
+    """Wait until the engine of `ref` can answer."""
+    end = time.monotonic() + seconds
+    while True:
+        with urllib.request.urlopen(f"{url}/readyz") as answer:
+            engines = msgspec.json.decode(answer.read())["engines"]
+        if engines.get(ref, {}).get("state") == "ready":
+            return
+        assert time.monotonic() < end, engines
+        time.sleep(0.1)
 
 
 def gone(processes: list[psutil.Process], seconds: float = 15.0) -> bool:

@@ -37,22 +37,25 @@ class Context:
 
     def factory(self) -> Factory:
         """Return a factory over the settings; the store and the HTTP stack are loaded only now."""
+        from tokenworks.cli.logs import log_to_stderr  # not at the top: `--help` has no use for it
         from tokenworks.factory import Factory
 
-        log_to_stderr()
-        return Factory(self.settings)
+        settings = self.settings
+        log_to_stderr(settings.telemetry.log)
+        return Factory(settings)
 
     def factory_on(self, port: int | None) -> Factory:
         """Return a factory that serves on `port`, where one was given."""
         import msgspec.structs
 
+        from tokenworks.cli.logs import log_to_stderr  # not at the top: `--help` has no use for it
         from tokenworks.factory import Factory
 
         settings = self.settings
         if port is not None:
             server = msgspec.structs.replace(settings.server, port=port)
             settings = msgspec.structs.replace(settings, server=server)
-        log_to_stderr()
+        log_to_stderr(settings.telemetry.log)
         return Factory(settings, role="gateway")
 
     @property
@@ -68,11 +71,3 @@ class Context:
             sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
         else:
             sys.stdout.write(text.rstrip("\n") + "\n")
-
-
-def log_to_stderr() -> None:
-    """Keep standard output for results: what the parts log goes to standard error."""
-    import structlog  # not at the top: `--help` has no use for it
-
-    # Looked up at each line: what standard error is may change under a test or a supervisor, and be closed.
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))

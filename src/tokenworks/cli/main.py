@@ -37,6 +37,7 @@ GROUPS = (
     "limit",
     "doctor",
     "report",
+    "top",
 )
 for _group in GROUPS:
     import_module(f"tokenworks.cli.{_group}").register(app)

@@ -14,7 +14,7 @@ from tokenworks.core.label import Label
 from tokenworks.core.request import Answer, Request
 from tokenworks.factory.house import House
 from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
-from tokenworks.factory.remote import REF, WithRemote, remote_options
+from tokenworks.factory.remote import REF, WithRemote, remote_destination, remote_options
 from tokenworks.gateway.releases import Served
 
 T = TypeVar("T")
@@ -64,7 +64,12 @@ class Answering:
             keep_bodies=False,  # evaluation sets are artifacts already
         )
         if engines.remote_url:  # a teacher may be elsewhere, for labels that may leave
-            await path.pool.add_remote(REF, remote_options(engines), model=engines.remote_model)
+            await path.pool.add_remote(
+                REF,
+                remote_options(engines),
+                model=engines.remote_model,
+                destination=remote_destination(engines),
+            )
         return path, path.keys.internal(house_principal("evaluation"))
 
     def _open(self, ref: str) -> Path:

@@ -12,6 +12,7 @@ from tokenworks.factory.checking import detectors
 from tokenworks.factory.house import House
 from tokenworks.factory.limiting import limiting
 from tokenworks.factory.remote import WithRemote
+from tokenworks.factory.telemetry import Telemetry, telemetry
 from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.platform.routes import Parts
 from tokenworks.gateway.releases import CatalogReleases, Releases
@@ -36,6 +37,7 @@ class RequestPath:
     keys: Keys
     releases: CatalogReleases
     warm: Warm
+    telemetry: Telemetry
 
     async def close(self) -> None:
         """Take no more requests, and end the engines."""
@@ -46,6 +48,7 @@ class RequestPath:
         await self.warm.close()
         await self.pool.close()
         await self.gateway.limit.close()
+        await self.telemetry.close()
 
 
 def house_principal(name: str) -> Principal:
@@ -87,6 +90,7 @@ def request_path(
     warm = Warm(current, pool.ready)
     keys = Keys(house.catalog.keys)
     limit = limiting(house)
+    traces = telemetry(settings.telemetry)
     gateway = build(
         keys=keys,
         limit=limit,
@@ -101,8 +105,9 @@ def request_path(
         server=settings.server,
         parts=parts,
         engines=lambda: {**warm.status(), **pool.status()},
+        around=traces.around,
     )
-    return RequestPath(gateway, pool, keys, current, warm)
+    return RequestPath(gateway, pool, keys, current, warm, traces)
 
 
 def engine_options(settings: Settings, home: Path) -> Options:

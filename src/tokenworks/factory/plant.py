@@ -27,7 +27,7 @@ from tokenworks.factory.keeping import DAY_S, keep_house
 from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
 from tokenworks.factory.pilot import Pilot
 from tokenworks.factory.probe import probe
-from tokenworks.factory.remote import REF, remote_options
+from tokenworks.factory.remote import REF, remote_destination, remote_options
 from tokenworks.factory.tuning.tuner import Tuner
 from tokenworks.factory.turning import Turning
 from tokenworks.factory.watching import Changed, watch_in_child
@@ -83,7 +83,12 @@ class Plant:
         )
         engines = house.settings.engines
         if engines.remote_url:
-            await self._path.pool.add_remote(REF, remote_options(engines), model=engines.remote_model)
+            await self._path.pool.add_remote(
+                REF,
+                remote_options(engines),
+                model=engines.remote_model,
+                destination=remote_destination(engines),
+            )
         server = house.settings.server
         self._server = await serve(self._path.gateway.app, server.host, server.port, drain_s=server.drain_s)
         self.url = self._server.address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenworks.core.destination import Destination
 from tokenworks.core.label import Label
 from tokenworks.gateway.releases import Releases, Served
 from tokenworks.serving.engine import Options
@@ -14,6 +15,11 @@ REF = "remote@0"
 def remote_options(settings: EngineSettings) -> Options:
     """Return where the other server is and with which key it is asked."""
     return Options(url=settings.remote_url, key=settings.remote_key)
+
+
+def remote_destination(settings: EngineSettings) -> Destination:
+    """Return the other server as policy and reports see it."""
+    return Destination(name=ALIAS, region=settings.remote_region, clearance=str(Label.parse(settings.remote_label)))
 
 
 class WithRemote:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -9,7 +10,7 @@ from typing import Protocol
 from tokenworks.core.request import Answerer
 from tokenworks.gateway.answer import answerer
 from tokenworks.gateway.anthropic.messages import CountTokens, Messages
-from tokenworks.gateway.exchange import Handle
+from tokenworks.gateway.exchange import Handle, Layer
 from tokenworks.gateway.feedback import Feedback, Given, Texts
 from tokenworks.gateway.health import Engines, alive, figures, readiness
 from tokenworks.gateway.layers.admit import Admit
@@ -84,11 +85,13 @@ def build(
     server: ServerSettings | None = None,
     parts: Parts | None = None,
     engines: Engines | None = None,
+    around: Callable[[Sequence[Layer]], Sequence[Layer]] = list,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
     `lookup` finds requests and feedback on the ledger; it is asked in threads. With `parts` there are files,
-    fine-tuning jobs and evals. `engines` says what to show of engines, by default those of the pool.
+    fine-tuning jobs and evals. `engines` says what to show of engines, by default those of the pool. `around` may
+    put layers of its own among those of a request for tokens, such as those that trace.
     """
     engines = engines or pool.status
     server = server or ServerSettings()
@@ -106,7 +109,7 @@ def build(
         mirror=mirror,
         rescue=Rescue(notes, metrics),
     )
-    tokens = stack(order(identify=identify), pool.generate)
+    tokens = stack(around(order(identify=identify)), pool.generate)
     feedback = Feedback(notes, ledger, bodies, lookup)
     models = fold([border, identify], listing(releases))
     routes: dict[tuple[str, str], tuple[str, Handle]] = {
@@ -124,7 +127,7 @@ def build(
         ("GET", "/readyz"): ("health", readiness(engines, admit)),
         ("GET", "/metrics"): ("metrics", figures(engines, metrics)),
     }
-    standing_in = answerer(stack(order(identify=StandIn(keys)), pool.generate))
+    standing_in = answerer(stack(around(order(identify=StandIn(keys))), pool.generate))
     added = platform(parts, releases, standing_in, lambda: admit.in_flight) if parts else None
     for place, (endpoint, handle) in (added.routes if added else {}).items():
         routes[place] = (endpoint, fold([border, identify, admit], handle))

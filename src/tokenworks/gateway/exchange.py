@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tokenworks.core.destination import Destination
 from tokenworks.core.ids import new_id
@@ -16,6 +17,10 @@ from tokenworks.gateway.served import Served
 from tokenworks.governance.keys import Principal
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.answer import EngineAnswer, EngineCall
+from tokenworks.serving.traffic import Traffic
+
+if TYPE_CHECKING:
+    from tokenworks.gateway.tracing import Traced
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,64}")
 
@@ -51,6 +56,7 @@ class Exchange:
     idempotency_key: str = ""
     stored: bool = False  # whether the caller wants to read the answer again
     beta: str = ""  # features beyond the published API that the caller wants
+    traceparent: bytes = b""  # W3C trace context
 
     at: float = field(default_factory=time.time)
     started_s: float = field(default_factory=time.monotonic)
@@ -74,6 +80,9 @@ class Exchange:
     usage: Usage = field(default_factory=Usage)
     ttft_s: float = 0.0
     engine: str = ""
+    traffic: list[Traffic] = field(default_factory=list)  # of every attempt, as far as it came
+    entry: RequestEntry | None = None  # once it is durable
+    traced: Traced | None = None  # where tracing is configured
 
     @property
     def who(self) -> Principal:

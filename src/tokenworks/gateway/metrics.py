@@ -2,91 +2,195 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 
-from tokenworks.ledger.entries import RequestEntry
-from tokenworks.serving.supervisor import EngineStatus
+from tokenworks.core.destination import HERE
+from tokenworks.gateway.genai import operation
+from tokenworks.gateway.tally import Distribution, counter, histogram
+from tokenworks.ledger.entries import RequestEntry, Transfer
+from tokenworks.serving.supervisor import EngineStatus, State
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+# Buckets of OpenTelemetry's semantic conventions for generative AI, with finer ones below for classifiers.
+DURATION_S = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.02,
+    0.04,
+    0.08,
+    0.16,
+    0.32,
+    0.64,
+    1.28,
+    2.56,
+    5.12,
+    10.24,
+    20.48,
+    40.96,
+    81.92,
+)
+TTFT_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+PER_TOKEN_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+DURABLE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+BY_MODEL = ("endpoint", "version")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class _Series(NamedTuple):
-    requests: Counter
-    prompt: Counter
-    cached: Counter
-    completion: Counter
-    latency: Histogram
-    ttft: Histogram
+class _Model:
+    """What one endpoint of one model version came to."""
+
+    __slots__ = ("cached", "completion", "duration", "per_token", "prompt", "ttft")
+
+    def __init__(self) -> None:
+        self.prompt = self.cached = self.completion = 0
+        self.duration, self.ttft, self.per_token = (
+            Distribution(DURATION_S),
+            Distribution(TTFT_S),
+            Distribution(PER_TOKEN_S),
+        )
+
+
+class _Place:
+    """What one destination came to."""
+
+    __slots__ = ("attempts", "failures", "received_bytes", "sent_bytes")
+
+    def __init__(self) -> None:
+        self.attempts = self.failures = self.sent_bytes = self.received_bytes = 0
 
 
 class Metrics:
     """Counts requests by endpoint, model, and outcome. Its own registry: two gateways in a process do not mix."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        labels = ("endpoint", "version", "outcome", "status")
-        by_model = ("endpoint", "version")
-        self._requests = Counter("tokenworks_requests", "Requests by how they ended", labels, registry=self._registry)
-        self._tokens = Counter(
-            "tokenworks_tokens", "Tokens by direction", (*by_model, "direction"), registry=self._registry
-        )
-        self._latency = Histogram(
-            "tokenworks_request_seconds", "Whole answers", by_model, buckets=SECONDS, registry=self._registry
-        )
-        self._ttft = Histogram(
-            "tokenworks_first_token_seconds", "First tokens", by_model, buckets=SECONDS, registry=self._registry
-        )
-        self._in_flight = Gauge("tokenworks_requests_in_flight", "Requests under way", registry=self._registry)
-        self._up = Gauge("tokenworks_engine_up", "1 while the engine is ready", ("version",), registry=self._registry)
-        self._restarts = Gauge(
-            "tokenworks_engine_restarts", "Ends of the engine", ("version",), registry=self._registry
-        )
-        self._dropped = Counter(
-            "tokenworks_shadows_dropped", "Shadows not asked, for users left no room", registry=self._registry
-        )
-        self._known: dict[tuple[str, str, str, int], _Series] = {}
+        self.waiting = 0  # entries that are not durable yet
+        self.durable = Distribution(DURABLE_S)
+        self._requests: dict[tuple[str, str, str, int], int] = {}
+        self._models: dict[tuple[str, str], _Model] = {}
+        self._places: dict[tuple[str, str], _Place] = {}
+        self._refusals: dict[str, int] = {}
+        self._dropped = 0
+        self._in_flight: Callable[[], int] = int
+        self._engines: Mapping[str, EngineStatus] = {}
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
 
     def count(self, entry: RequestEntry) -> None:
         """Take in a request that has ended. Names that a caller made up are not counted by name: `version` is ours."""
-        key = (entry.endpoint, entry.version, entry.outcome, entry.status)
-        series = self._known.get(key) or self._open(key)
-        series.requests.inc()
-        series.prompt.inc(entry.prompt_tokens)
-        series.cached.inc(entry.cached_tokens)
-        series.completion.inc(entry.completion_tokens)
-        if entry.outcome == "ok":
-            series.latency.observe(entry.latency_s)
-            series.ttft.observe(entry.ttft_s)
+        outcome = entry.outcome
+        key = (entry.endpoint, entry.version, outcome, entry.status)
+        self._requests[key] = self._requests.get(key, 0) + 1
+        model = self._models.get(key[:2]) or self._models.setdefault(key[:2], _Model())
+        model.prompt += entry.prompt_tokens
+        model.cached += entry.cached_tokens
+        model.completion += entry.completion_tokens
+        if outcome == "ok":
+            model.duration.observe(entry.latency_s)
+            model.ttft.observe(entry.ttft_s)
+            if entry.completion_tokens > 1:
+                model.per_token.observe((entry.latency_s - entry.ttft_s) / (entry.completion_tokens - 1))
+        elif outcome == "refused":
+            self._refusals[entry.error] = self._refusals.get(entry.error, 0) + 1
+        if entry.transfers:
+            self._went(entry.transfers, failed=outcome == "failed")
 
     def drop_shadow(self) -> None:
         """Take in a shadow that was not asked."""
-        self._dropped.inc()
+        self._dropped += 1
 
     def watch(self, in_flight: Callable[[], int]) -> None:
         """Show the number of requests under way."""
-        self._in_flight.set_function(in_flight)
+        self._in_flight = in_flight
 
     def text(self, engines: Mapping[str, EngineStatus]) -> bytes:
         """Return everything in Prometheus text format."""
-        self._up.clear()
-        self._restarts.clear()
-        for ref, status in engines.items():
-            self._up.labels(ref).set(status.state == "ready")
-            self._restarts.labels(ref).set(status.restarts)
+        self._engines = engines
         return generate_latest(self._registry)
 
-    def _open(self, key: tuple[str, str, str, int]) -> _Series:
-        endpoint, version, ended, status = key
-        series = self._known[key] = _Series(
-            self._requests.labels(endpoint, version, ended, str(status)),
-            self._tokens.labels(endpoint, version, "prompt"),
-            self._tokens.labels(endpoint, version, "cached"),
-            self._tokens.labels(endpoint, version, "completion"),
-            self._latency.labels(endpoint, version),
-            self._ttft.labels(endpoint, version),
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family, as `prometheus_client` asks for them."""
+        yield from self._of_requests()
+        yield from self._of_models()
+        yield from self._of_places()
+        yield from self._of_engines()
+        waiting = GaugeMetricFamily("tokenworks_ledger_waiting", "Entries that are not durable yet")
+        waiting.add_metric((), self.waiting)
+        yield waiting
+        yield histogram("tokenworks_ledger_durable_seconds", "Until an entry is durable", (), [((), self.durable)])
+
+    def _went(self, transfers: tuple[Transfer, ...], *, failed: bool) -> None:
+        """Count each attempt; all but the last have failed, or there would be no next one."""
+        for one in transfers:
+            key = (one.destination, one.region)
+            place = self._places.get(key) or self._places.setdefault(key, _Place())
+            place.attempts += 1
+            place.sent_bytes += one.sent_bytes
+            place.received_bytes += one.received_bytes
+            place.failures += failed or one is not transfers[-1]
+
+    def _of_requests(self) -> Iterator[Metric]:
+        labels = (*BY_MODEL, "outcome", "status")
+        yield counter(
+            "tokenworks_requests",
+            "Requests by how they ended",
+            labels,
+            (((*key[:3], str(key[3])), amount) for key, amount in self._requests.items()),
         )
-        return series
+        refusals = (((code,), amount) for code, amount in self._refusals.items())
+        yield counter("tokenworks_refusals", "Requests refused, by the reason's code", ("code",), refusals)
+        under_way = GaugeMetricFamily("tokenworks_requests_in_flight", "Requests under way")
+        under_way.add_metric((), self._in_flight())
+        yield under_way
+        yield counter(
+            "tokenworks_shadows_dropped", "Shadows not asked, for users left no room", (), [((), self._dropped)]
+        )
+
+    def _of_models(self) -> Iterator[Metric]:
+        models = list(self._models.items())
+        yield counter(
+            "tokenworks_tokens",
+            "Tokens by direction",
+            (*BY_MODEL, "direction"),
+            (
+                ((*key, direction), getattr(model, direction))
+                for key, model in models
+                for direction in ("prompt", "cached", "completion")
+            ),
+        )
+        genai = ("gen_ai_operation_name", "gen_ai_response_model")
+        for name, says, field in (
+            ("gen_ai_server_request_duration_seconds", "Whole answers", "duration"),
+            ("gen_ai_server_time_to_first_token_seconds", "First tokens", "ttft"),
+            ("gen_ai_server_time_per_output_token_seconds", "Each token after the first", "per_token"),
+        ):
+            yield histogram(
+                name, says, genai, (((operation(key[0]), key[1]), getattr(model, field)) for key, model in models)
+            )
+
+    def _of_places(self) -> Iterator[Metric]:
+        labels, places = ("destination", "region"), list(self._places.items())
+        attempts = ((key, place.attempts) for key, place in places)
+        yield counter("tokenworks_upstream_attempts", "Attempts to be answered there", labels, attempts)
+        failures = ((key, place.failures) for key, place in places)
+        yield counter("tokenworks_upstream_failures", "Attempts that failed", labels, failures)
+        sent = (((*key, way), getattr(place, f"{way}_bytes")) for key, place in places for way in ("sent", "received"))
+        yield counter("tokenworks_upstream_bytes", "Bytes of HTTP", (*labels, "direction"), sent)
+        left = sum(place.sent_bytes for (_, region), place in places if region != HERE)
+        yield counter("tokenworks_left_site_bytes", "Bytes sent off the site", (), [((), left)])
+
+    def _of_engines(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("tokenworks_engine_up", "1 while the engine is ready", labels=["version"])
+        restarts = GaugeMetricFamily("tokenworks_engine_restarts", "Ends of the engine", labels=["version"])
+        states = GaugeMetricFamily("tokenworks_engine_state", "1 for the state it is in", labels=["version", "state"])
+        for ref, status in self._engines.items():
+            up.add_metric((ref,), status.state == "ready")
+            restarts.add_metric((ref,), status.restarts)
+            for state in get_args(State):
+                states.add_metric((ref, state), status.state == state)
+        yield from (up, restarts, states)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tokenworks.core.entropy import random_bytes
 from tokenworks.gateway.exchange import Exchange
-from tokenworks.ledger.entries import Entry, RequestEntry
+from tokenworks.ledger.entries import Entry, RequestEntry, Transfer
 from tokenworks.ledger.position import Position
 
 REMEMBERED = 65_536
@@ -123,6 +123,22 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         conversation=exchange.conversation,
         learn=exchange.may_learn,
         arm=exchange.arm,
+        transfers=_transfers(exchange),
+    )
+
+
+def _transfers(exchange: Exchange) -> tuple[Transfer, ...] | None:
+    """Return what each attempt came to; None where an engine was called and nobody counted: that is no proof."""
+    if not exchange.traffic:
+        return () if exchange.call is None else None
+    label = str(exchange.outgoing)
+    return tuple(
+        [
+            Transfer(
+                one.destination.name, one.destination.region, one.address, label, one.sent_bytes, one.received_bytes
+            )
+            for one in exchange.traffic
+        ]
     )
 
 

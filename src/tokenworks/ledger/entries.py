@@ -13,6 +13,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_de
     at: float
 
 
+class Transfer(msgspec.Struct, frozen=True, array_like=True):
+    """What one attempt to be answered sent somewhere and got back, in bytes of HTTP with its heads."""
+
+    destination: str
+    region: str  # "here": the organisation's own machines
+    address: str  # host:port; empty for an engine of this machine
+    label: str  # of the text that was sent
+    sent_bytes: int
+    received_bytes: int
+
+
 class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     """One request for tokens, however it ended."""
 
@@ -41,6 +52,7 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     arm: str = ""  # while a canary runs: incumbent | canary | shadow
     stored: bool = False  # the caller wants to read it again: its texts are kept, whatever `learn` says
     face: str = ""  # how it was asked, where not in OpenAI's words: messages | rerank | responses | batch
+    transfers: tuple[Transfer, ...] | None = None  # one for each attempt; None: written before they were counted
 
 
 class FeedbackEntry(Entry, frozen=True, kw_only=True, tag="feedback"):

@@ -7,6 +7,8 @@ from typing import Protocol, Self
 
 import msgspec
 
+from tokenworks.serving.traffic import Traffic
+
 
 class Chunks(Protocol):
     """A body as it arrives. `aclose` at any moment stops whoever makes it."""
@@ -33,6 +35,8 @@ class EngineCall(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     request_id: str = ""
     wait_s: float | None = None  # for an engine that is starting; None: as the pool is used to
+    headers: tuple[tuple[str, str], ...] = ()  # sent on besides ours
+    traffic: list[Traffic] = []  # gets one for each attempt, before anything of it is sent
 
 
 class EngineAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from typing import cast
 import httptools
 
 from tokenworks.core.errors import EngineError
+from tokenworks.serving.traffic import Traffic
 
 HIGH_WATER_BYTES = 256 << 10  # of an answer waiting for its reader, before the engine is made to wait
 
@@ -44,22 +45,27 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._heard_s = 0.0
         self._patience_s = 0.0
+        self._traffic: Traffic | None = None
 
     @property
     def usable(self) -> bool:
         """Whether another request may be sent."""
         return self.complete and self.keep_alive and self._error is None and not self._transport.is_closing()
 
-    async def send(self, head: bytes, body: bytes, *, patience_s: float) -> None:
+    async def send(self, head: bytes, body: bytes, *, patience_s: float, traffic: Traffic | None = None) -> None:
         """Send a request and wait for status and headers.
 
-        `patience_s`: the longest silence, before and within the answer. Raises `LostError` or `EngineError`.
+        `patience_s`: the longest silence, before and within the answer. `traffic` counts the
+        bytes. Raises `LostError` or `EngineError`.
         """
         self.status, self.headers, self.complete, self._answered = 0, {}, False, False
         self._parser = httptools.HttpResponseParser(self)
         self._head = self._loop.create_future()
         self._heard_s, self._patience_s = self._loop.time(), patience_s
         self._timer = self._loop.call_later(patience_s, self._check_silence)
+        self._traffic = traffic
+        if traffic is not None:
+            traffic.sent_bytes += len(head) + len(body)
         if len(body) < 1 << 16:
             self._transport.write(head + body)
         else:
@@ -107,6 +113,8 @@ class Connection(asyncio.Protocol):
             self._fail(EngineError(f"engine at {self.where} sent bytes that no request asked for"))
             return
         self._answered = True
+        if self._traffic is not None:
+            self._traffic.received_bytes += len(data)
         self._heard_s = self._loop.time()
         try:
             self._parser.feed_data(data)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tokenworks.core.destination import Destination
 from tokenworks.serving.address import Address
 from tokenworks.serving.supervisor import EngineStatus, Supervisor
 from tokenworks.serving.upstream import Upstream
@@ -16,9 +17,11 @@ from tokenworks.serving.upstream import Upstream
 class Member:
     """What every member counts."""
 
-    def __init__(self, ref: str, engine: str) -> None:
+    def __init__(self, ref: str, engine: str, destination: Destination, address: str = "") -> None:
         self.ref = ref
         self.engine = engine
+        self.destination = destination
+        self.address = address  # host:port, where it is not a process of ours
         self.used_s = time.monotonic()
         self._under_way = 0
         self._empty = asyncio.Event()
@@ -71,7 +74,7 @@ class Local(Member):
     """An engine process of this machine."""
 
     def __init__(self, ref: str, engine: str, supervisor: Supervisor) -> None:
-        super().__init__(ref, engine)
+        super().__init__(ref, engine, Destination(name=ref))
         self._supervisor = supervisor
 
     @property
@@ -90,8 +93,8 @@ class Local(Member):
 class Remote(Member):
     """A server elsewhere; nothing of it is ours to start or end."""
 
-    def __init__(self, ref: str, engine: str, address: Address) -> None:
-        super().__init__(ref, engine)
+    def __init__(self, ref: str, engine: str, address: Address, destination: Destination) -> None:
+        super().__init__(ref, engine, destination, address.netloc)
         self._upstream = Upstream(address)
 
     @property

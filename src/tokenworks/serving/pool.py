@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tokenworks import parts
+from tokenworks.core.destination import Destination
 from tokenworks.core.errors import ConfigError, NotFoundError
 from tokenworks.serving.answer import EngineAnswer, EngineCall, Watched
 from tokenworks.serving.child import host_command
@@ -18,8 +19,10 @@ from tokenworks.serving.choose import ROOM, choose_engine
 from tokenworks.serving.engine import Options
 from tokenworks.serving.member import Local, Member, Remote
 from tokenworks.serving.supervisor import EngineStatus, NotReadyError, Policy, Supervisor
+from tokenworks.serving.traffic import Traffic
 
 OpenModel = Callable[[str], Path]
+ELSEWHERE = Destination(name="remote", region="elsewhere", clearance="public")
 
 
 class Pool:
@@ -59,11 +62,13 @@ class Pool:
             name = await asyncio.to_thread(choose_engine, folder, engine)
             self._enter(ref, name, folder, options or self._options)
 
-    async def add_remote(self, ref: str, options: Options, *, model: str = "") -> None:
+    async def add_remote(
+        self, ref: str, options: Options, *, model: str = "", destination: Destination = ELSEWHERE
+    ) -> None:
         """Let another server answer for `ref`; `model` is the name it knows the model by."""
         if ref not in self._members:
             address = parts.load(ROOM, "remote").address(options, model=model)
-            self._members[ref] = Remote(ref, "remote", address)
+            self._members[ref] = Remote(ref, "remote", address, destination)
 
     async def remove(self, ref: str) -> None:
         """Take no more calls for `ref`, let those under way finish, then end its engine."""
@@ -90,19 +95,24 @@ class Pool:
         wait_s = self._wait_s if call.wait_s is None else call.wait_s
         member = self._members.get(call.ref) or await self._member(call.ref, wait_s)
         upstream = await member.upstream(wait_s)
-        headers = (("x-request-id", call.request_id),) if call.request_id else ()
+        headers = (("x-request-id", call.request_id), *call.headers) if call.request_id else call.headers
         member.enter()
+        traffic = Traffic(member.destination, member.address)
+        call.traffic.append(traffic)
         try:
-            response = await upstream.request("POST", call.path, member.addressed(call.body), headers)
+            body = member.addressed(call.body)
+            response = await upstream.request("POST", call.path, body, headers, traffic=traffic)
             kind = response.headers.get(b"content-type", b"application/json").decode("latin-1")
             streaming = call.stream and response.status == 200 and kind.startswith("text/event-stream")
-            body = Watched(response, member.exit) if streaming else await response.read()
+            answer = Watched(response, member.exit) if streaming else await response.read()
         except BaseException:
             member.exit()
             raise
         if not streaming:
             member.exit()
-        return EngineAnswer(status=response.status, body=body, headers=(("content-type", kind),), engine=member.engine)
+        return EngineAnswer(
+            status=response.status, body=answer, headers=(("content-type", kind),), engine=member.engine
+        )
 
     async def close(self) -> None:
         """End everything; no engine process is left."""

@@ -13,6 +13,7 @@ from typing import Self
 from tokenworks.core.errors import EngineError
 from tokenworks.serving.address import Address
 from tokenworks.serving.connection import Connection, LostError
+from tokenworks.serving.traffic import Traffic
 
 CONNECT_S = 5.0
 PATIENCE_S = 600.0  # a long prompt on a slow machine is silent for minutes
@@ -87,11 +88,13 @@ class Upstream:
         headers: Iterable[tuple[str, str]] = (),
         *,
         patience_s: float | None = None,
+        traffic: Traffic | None = None,
     ) -> Response:
         """Send a request; return its answer as soon as the headers are there.
 
         A kept connection that turns out dead before the first byte of the answer is replaced once; nothing else is
-        repeated. Raises `EngineError` when the engine cannot be reached or breaks off. Cancelled, hangs up.
+        repeated. Raises `EngineError` when the engine cannot be reached or breaks off. Cancelled, hangs up. `traffic`
+        counts what is sent and received until the end of the answer.
         """
         head = self._head(method, path, len(body), headers)
         patience_s = self._patience_s if patience_s is None else patience_s
@@ -100,7 +103,7 @@ class Upstream:
             connection = kept or await self._connect()
             self._busy.add(connection)
             try:
-                await connection.send(head, body, patience_s=patience_s)
+                await connection.send(head, body, patience_s=patience_s, traffic=traffic)
             except LostError as error:
                 self._busy.discard(connection)
                 if kept is None or error.answered:

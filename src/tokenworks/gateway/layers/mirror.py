@@ -113,4 +113,6 @@ def _copy(exchange: Exchange, candidate: Served) -> Exchange:
         may_learn=exchange.may_learn,
         version=candidate.ref,
         arm="shadow",
+        outgoing=exchange.outgoing,
+        permits=exchange.permits,
     )

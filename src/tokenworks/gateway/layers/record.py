@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -70,11 +71,15 @@ class Record:
             log.exception("entry could not be written", request_id=entry.request_id)
             raise StoreError(f"entry of {entry.request_id} could not be written: {error}") from error
         writing.add_done_callback(partial(self._written, exchange, entry))
+        self.metrics.waiting += 1
         return writing
 
     def _written(self, exchange: Exchange, entry: RequestEntry, writing: asyncio.Future[Position]) -> None:
+        self.metrics.waiting -= 1
         _settle(exchange, entry)
         if not writing.cancelled() and writing.exception() is None:
+            exchange.entry = entry
+            self.metrics.durable.observe(time.monotonic() - exchange.started_s - entry.latency_s)
             self.metrics.count(entry)
 
     async def abandon(self, exchange: Exchange, answer: bytes) -> None:

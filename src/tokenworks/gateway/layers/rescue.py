@@ -46,12 +46,15 @@ class Rescue:
             return tried
         entry = entry_of(exchange, outcome="failed", status=tried.status, code=tried.code, answer=b"")
         _turn_to_incumbent(exchange)
+        tries = len(exchange.traffic)
         if tried.status >= 500:
             await self._note(entry)
+            del exchange.traffic[:tries]  # what is written down once is not written twice
             return await proceed(exchange)
         reply = await proceed(exchange)
         if reply.status < 400:
             await self._note(entry)
+            del exchange.traffic[:tries]
         return reply
 
     async def _note(self, entry: RequestEntry) -> None:

@@ -26,6 +26,7 @@ async def route(exchange: Exchange, proceed: Handle) -> Reply:
         stream=asked.stream,
         request_id=exchange.request_id,
         wait_s=None if exchange.instead is None else 0.0,  # nobody waits for a canary to be started again
+        traffic=exchange.traffic,
     )
     try:
         return await proceed(exchange)

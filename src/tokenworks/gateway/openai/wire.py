@@ -34,6 +34,7 @@ class Conversation:
             request_id=self.request_id,
             credential=credential.strip() if scheme.lower() == "bearer" else self._text(b"x-api-key"),
             beta=self._text(b"anthropic-beta"),
+            traceparent=self.headers.get(b"traceparent", b""),
             declared=self._text(b"x-tokenworks-label"),
             conversation=self._text(b"x-tokenworks-conversation"),
             may_learn=self._text(b"x-tokenworks-learn").lower() not in ("no", "false", "0"),
