@@ -85,7 +85,7 @@ def request_path(
         policy=Policy(start_timeout_s=settings.engines.start_timeout_s),
     )
     warm = Warm(current, pool.ready)
-    keys = Keys(house.catalog.keys)
+    keys = house.new_keys()
     limit = limiting(house)
     gateway = build(
         keys=keys,
