@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,8 +11,12 @@ from tokenworks.core.clock import Clock
 from tokenworks.core.files import locked
 from tokenworks.core.label import Label
 from tokenworks.governance.access import Access
+from tokenworks.governance.credentials import Credentials, Identities
+from tokenworks.governance.jwks import Jwks
 from tokenworks.governance.keys import Keys
+from tokenworks.governance.oidc import Rules, Tokens
 from tokenworks.governance.people import People
+from tokenworks.governance.provider import fetch_keys
 from tokenworks.governance.roles import Role, Roles
 from tokenworks.governance.stamp import Stamp
 from tokenworks.ledger.entries import AccessEntry
@@ -65,6 +70,27 @@ def people_of(house: Home) -> People:
         roles=roles_of(house.settings.identity.roles),
         clock=_clock(house),
     )
+
+
+def identities_of(house: Home, keys: Keys) -> Identities:
+    """Return who says who asks: `keys`, and where an identity provider is named, that too. For one event loop."""
+    said, roles, clock = house.settings.identity.oidc, roles_of(house.settings.identity.roles), _clock(house)
+    if not said.issuer:
+        return keys
+    rules = Rules(
+        issuer=said.issuer,
+        audience=said.audience,
+        person_claim=said.person_claim,
+        groups_claim=said.groups_claim,
+        roles=said.roles,
+        tenants=said.tenants,
+        tenant=said.tenant,
+        leeway_s=said.leeway_s,
+    )
+    fetch = partial(fetch_keys, said.issuer, timeout_s=said.timeout_s, ca_file=said.ca_file)
+    jwks = Jwks(fetch, clock=clock, fresh_s=said.keys_s, kept_s=said.keys_kept_s)
+    tokens = Tokens(rules, jwks, people_of(house), roles, clock=clock, generation=_stamp(house).generation)
+    return Credentials(keys, tokens)
 
 
 def roles_of(own: dict[str, RoleSettings]) -> Roles:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 
@@ -18,16 +17,15 @@ from tokenworks.core.label import Label
 from tokenworks.governance.access import Make
 from tokenworks.governance.issuing import HOUSE, PREFIX, SHOWN, Issuing, KeyRows, new_secret
 from tokenworks.governance.principal import KeyRefusedError, Principal, ends_at, of_key, why_refused
+from tokenworks.governance.remembering import FRESH_S, Remembering
 from tokenworks.governance.roles import DEFAULT_SCOPES, SCOPES, Roles
-from tokenworks.governance.stamp import LOOK_S, unchanging
+from tokenworks.governance.stamp import unchanging
 from tokenworks.store.nouns import Key, Standing
 
 __all__ = [
     "DEFAULT_SCOPES", "FRESH_S", "HOUSE", "PREFIX", "SCOPES", "SHOWN",
     "KeyRefusedError", "Keys", "Principal", "StandingRows", "new_secret",
 ]  # fmt: skip
-FRESH_S = 1.0
-REMEMBERED = 4096
 
 
 class StandingRows(KeyRows, Protocol):
@@ -41,7 +39,6 @@ class StandingRows(KeyRows, Protocol):
 class _Seen(NamedTuple):
     """What the catalog said of a secret."""
 
-    read_s: float  # monotonic
     until: float  # when it stops opening anything
     principal: Principal | None
     standing: Standing | None
@@ -66,14 +63,9 @@ class Keys:
     ) -> None:
         self._rows = rows
         self._clock: Clock = clock or SystemClock()
-        self._fresh_s = fresh_s
         self._roles = roles or Roles()
-        self._generation = generation
         self._issuing = Issuing(rows, self._roles, clock=self._clock, make=make)
-        self._seen: OrderedDict[str, _Seen] = OrderedDict()
-        self._reading: dict[tuple[int, str], asyncio.Task[_Seen]] = {}
-        self._forgotten = 0  # how often everything was; what was read before then is not kept
-        self._looked_s, self._looked_at = float("-inf"), -1
+        self._seen = Remembering[_Seen](clock=self._clock, fresh_s=fresh_s, generation=generation)
         self._internal: dict[str, Principal] = {}
 
     # -- changes
@@ -109,19 +101,19 @@ class Keys:
     def rotate(self, prefix: str, *, grace_s: float, by: str = "") -> tuple[str, Key]:
         """Return a new secret for the key that has one beginning with `prefix`; the old one ends in `grace_s`."""
         made = self._issuing.rotate(prefix, grace_s=grace_s, by=by)
-        self.forget()
+        self._seen.forget()
         return made
 
     def retire(self, prefix: str, *, by: str = "") -> Key:
         """End the grace of a secret that was rotated: from now on only its successor opens anything."""
         ended = self._issuing.retire(prefix, by=by)
-        self.forget()
+        self._seen.forget()
         return ended
 
     def revoke(self, prefix: str, *, by: str = "") -> Key:
         """End the key that has a secret beginning with `prefix`, whole: at once here, within `fresh_s` elsewhere."""
         ended = self._issuing.revoke(prefix, by=by)
-        self.forget()
+        self._seen.forget()
         return ended
 
     # -- every request
@@ -134,7 +126,7 @@ class Keys:
         internal = self._internal.get(digest)
         if internal is not None:
             return internal
-        seen = self._remembered(digest) or await self._read(digest)
+        seen = self._seen.get(digest) or await self._seen.read(digest, lambda: self._find(digest))
         now = self._clock.now()
         if seen.principal is None or now >= seen.until:
             raise KeyRefusedError(why_refused(seen.standing, now))
@@ -154,43 +146,9 @@ class Keys:
                 return of_key(standing, self._roles)
         raise KeyRefusedError(f"key {key_id} was revoked or has expired since this work began; begin it anew")
 
-    def forget(self) -> None:
-        """Ask the catalog anew from now on."""
-        self._seen.clear()
-        self._forgotten += 1
-
-    def _remembered(self, digest: str) -> _Seen | None:
-        """Return what is still fresh; look now and then whether somebody changed access."""
-        now_s = self._clock.monotonic()
-        if now_s - self._looked_s >= LOOK_S:
-            self._looked_s = now_s
-            generation = self._generation()
-            if generation != self._looked_at:
-                self._looked_at = generation
-                self.forget()
-        seen = self._seen.get(digest)
-        return seen if seen is not None and now_s - seen.read_s < self._fresh_s else None
-
-    async def _read(self, digest: str) -> _Seen:
-        """Ask the catalog, in a thread; those who wait for the same key share one read."""
-        which = (self._forgotten, digest)
-        task = self._reading.get(which)
-        if task is None:
-            task = self._reading[which] = asyncio.get_running_loop().create_task(self._fetch(which))
-            task.add_done_callback(lambda _: self._reading.pop(which, None))
-        return await asyncio.shield(task)
-
-    async def _fetch(self, which: tuple[int, str]) -> _Seen:
-        forgotten, digest = which
-        read_s = self._clock.monotonic()
+    async def _find(self, digest: str) -> _Seen:
+        """Ask the catalog, in a thread."""
         standing = await asyncio.to_thread(self._rows.standing, digest)
         if standing is None or not hmac.compare_digest(standing.key.hash, digest):
-            seen = _Seen(read_s, float("inf"), None, None)
-        else:
-            seen = _Seen(read_s, ends_at(standing), of_key(standing, self._roles), standing)
-        if forgotten == self._forgotten:
-            self._seen[digest] = seen
-            self._seen.move_to_end(digest)
-            if len(self._seen) > REMEMBERED:
-                self._seen.popitem(last=False)
-        return seen
+            return _Seen(float("inf"), None, None)
+        return _Seen(ends_at(standing), of_key(standing, self._roles), standing)

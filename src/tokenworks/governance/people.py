@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tokenworks.core.clock import Clock, SystemClock
 from tokenworks.core.errors import ConfigError, ConflictError, NotFoundError, RefusedError
@@ -42,6 +42,13 @@ class PersonRows(Protocol):
     def by_handle(self, handle: str) -> Person | None:
         """Return the person whom the ledger calls `handle`, or None."""
         ...
+
+
+class SignedIn(NamedTuple):
+    """Somebody, and the tenant where they belong if it was entered."""
+
+    person: Person
+    tenant: Tenant | None
 
 
 class People:
@@ -148,10 +155,15 @@ class People:
         """Return the person whom the ledger calls `handle`."""
         return self._people.by_handle(handle)
 
-    def signed_in(self, id: str, *, tenant: str, claimed: Collection[str]) -> tuple[Person, Tenant | None]:
-        """Return who signed in and their tenant; what the identity provider says anew is entered and recorded first."""
+    def signed_in(self, id: str, *, tenant: str, claimed: Collection[str]) -> SignedIn | None:
+        """Return who signed in and their tenant; what the identity provider says anew is entered and recorded.
+
+        None for somebody who is unknown here and brings no role: of them nothing is kept.
+        """
         _check_person(id)
         person, groups = self._people.get(id), tuple(sorted(set(claimed)))
+        if person is None and not groups:
+            return None
         if person is None:
             entry = self._entry("person.sign-in", handle_of(id), tenant=tenant, by="oidc", roles=groups)
             person = Person(id=id, handle=handle_of(id), tenant=tenant, claimed=groups, created_at=entry.at)
@@ -162,7 +174,12 @@ class People:
             kept = tuple(role for role in person.claimed if role in groups)
             first = (SetRoles(id=id, claimed=kept),) if kept != person.claimed else ()
             self._make(entry, first, (SetRoles(id=id, claimed=groups, tenant=tenant),))
-        return self.person(id), self._tenants.get(tenant)
+        return self.standing(id)
+
+    def standing(self, id: str) -> SignedIn:
+        """Return the person and their tenant as they stand now."""
+        person = self.person(id)
+        return SignedIn(person, self._tenants.get(person.tenant))
 
     # -- what a key may be made for
 
