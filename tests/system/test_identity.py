@@ -1,6 +1,7 @@
 """Who may ask, through the served process with the official client: rotation, revocation, sign-in, and no way out."""
 
 import json
+import signal
 import time
 from pathlib import Path
 
@@ -34,11 +35,12 @@ def running(make_llama, provider, tmp_path_factory):
     config = home.parent / "tokenworks.toml"
     config.write_text(SETTINGS.format(issuer=provider.issuer, client=CLIENT))
     started = Running(home, "--config", str(config), "serve", "--model", str(folder))
-    started.config, started.model = config, folder.name
+    started.config, started.model, started.secrets = config, folder.name, []
     started.until(r"Try it|" + folder.name)
     yield started
-    started.kill()
-    started.process.stdout.close()
+    if started.process.poll() is None:
+        started.kill()
+        started.process.stdout.close()
 
 
 def test_a_key_is_rotated_under_load_without_a_refusal_and_dies_at_once_when_revoked(running):
@@ -98,7 +100,9 @@ def test_whoever_is_at_the_machine_gets_in_again_after_everything_was_revoked(ru
             command(running, "key", "revoke", key["prefix"])
     assert "was revoked" in ask(running, running.key)
     assert ask(running, made(running, "key", "new", "rescue", "--role", "admin")) == "ok"
-    running.stop()
+    running.process.send_signal(signal.SIGTERM)
+    running.output.append(running.process.communicate(timeout=60)[0])
+    scan(running, *running.secrets)
     again = Running(running.home, "--config", str(running.config), "serve")
     try:
         again.model = running.model
@@ -120,8 +124,7 @@ def ask(running, secret):
     try:
         client(running, secret).completions.create(model=running.model, prompt="def f(", max_tokens=1)
     except openai.AuthenticationError as refused:
-        assert secret not in str(refused)
-        return str(refused)
+        return "the secret was told" if secret in str(refused) else str(refused)
     return "ok"
 
 
@@ -144,6 +147,7 @@ def entries(running, kind):
 
 def scan(running, *secrets):
     """Assert that no secret stands in any file of the home, nor in what the server has printed."""
+    running.secrets += secrets
     hidden = [secret[11:].encode() if secret.startswith("tw-") else secret.split(".")[2].encode() for secret in secrets]
     printed = "".join(running.output).encode()
     for path in [path for path in Path(running.home).rglob("*") if path.is_file()]:
