@@ -34,6 +34,8 @@ GROUPS = (
     "ledger",
     "proofs",
     "key",
+    "tenant",
+    "person",
     "limit",
     "doctor",
     "report",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import msgspec
 
-from tokenworks.core.label import Label
 from tokenworks.core.task import Task, TaskData, TaskHead
 from tokenworks.factory.erasing import Erased, erase, look, unlearned
+from tokenworks.factory.granting import Granting
 from tokenworks.factory.limiting import Standing, standings
 from tokenworks.factory.making import user
 from tokenworks.factory.reach import Target
@@ -34,7 +33,7 @@ class Ingested(msgspec.Struct, frozen=True, kw_only=True):
     curate: CurateReport
 
 
-class Factory(Turning, Releasing):
+class Factory(Turning, Releasing, Granting):
     """Everything the factory can do, over one home. Use as a context manager.
 
     >>> with Factory(home="~/.tokenworks") as factory:
@@ -87,18 +86,6 @@ class Factory(Turning, Releasing):
     def verdict(self, digest: str) -> Verdict:
         """Return a verdict of the gate by its digest."""
         return Verdict.from_json(self.artifacts.get_bytes(digest))
-
-    # -- keys
-
-    def new_key(self, name: str, *, tenant: str, clearance: Label, days: float | None = None) -> str:
-        """Make an API key and return it; only its hash is kept."""
-        expires = time.time() + days * 86400 if days is not None else None
-        secret, _ = self.keys.create(tenant, name=name, clearance=clearance, expires_at=expires)
-        return secret
-
-    def revoke_key(self, prefix: str) -> None:
-        """Make the key that starts with `prefix` useless from now on."""
-        self.keys.revoke(prefix)
 
     def limit_standings(self) -> list[Standing]:
         """Return every limit with what the ledger says was spent of it."""

@@ -10,8 +10,10 @@ from typing import Self
 
 from tokenworks.core.clock import SystemClock
 from tokenworks.core.errors import ConflictError
+from tokenworks.factory.identity import finish_changes, keys_of, people_of
 from tokenworks.governance.keys import Keys
 from tokenworks.governance.limits import Limits
+from tokenworks.governance.people import People
 from tokenworks.ledger.bodies import Bodies
 from tokenworks.ledger.lookup import Lookup
 from tokenworks.ledger.signing import open_key
@@ -73,6 +75,7 @@ class House:
         self._close.append(catalog.close)
         read_before = self.home / "reconciled.json" if catalog.releases.all_current() else None
         reconcile(self.ledger_root, catalog, cursor=read_before)  # a catalog that was lost reads the whole log again
+        finish_changes(catalog, self)
         return catalog
 
     @cached_property
@@ -128,7 +131,16 @@ class House:
     @cached_property
     def keys(self) -> Keys:
         """Who may ask."""
-        return Keys(self.catalog.keys, clock=self.clock)
+        return self.new_keys()
+
+    def new_keys(self) -> Keys:
+        """Return the keys for one event loop."""
+        return keys_of(self)
+
+    @cached_property
+    def people(self) -> People:
+        """Tenants, projects and people."""
+        return people_of(self)
 
     @cached_property
     def limits(self) -> Limits:

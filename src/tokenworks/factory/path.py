@@ -10,6 +10,7 @@ from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion
 from tokenworks.factory.checking import detectors
 from tokenworks.factory.house import House
+from tokenworks.factory.identity import identities_of
 from tokenworks.factory.limiting import limiting
 from tokenworks.factory.remote import WithRemote
 from tokenworks.factory.telemetry import Telemetry, telemetry
@@ -88,11 +89,11 @@ def request_path(
         policy=Policy(start_timeout_s=settings.engines.start_timeout_s),
     )
     warm = Warm(current, pool.ready)
-    keys = Keys(house.catalog.keys)
+    keys = house.new_keys()
     limit = limiting(house)
     traces = telemetry(settings.telemetry)
     gateway = build(
-        keys=keys,
+        keys=identities_of(house, keys),
         limit=limit,
         releases=releases or (WithRemote(warm, settings.engines) if settings.engines.remote_url else warm),
         pool=pool,

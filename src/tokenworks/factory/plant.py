@@ -22,8 +22,10 @@ from tokenworks.core.memory import calm_collector
 from tokenworks.core.request import Request
 from tokenworks.factory.base import release_base, release_folder
 from tokenworks.factory.corpora import show
+from tokenworks.factory.granting import opens
 from tokenworks.factory.house import House
 from tokenworks.factory.keeping import DAY_S, keep_house
+from tokenworks.factory.making import user
 from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
 from tokenworks.factory.pilot import Pilot
 from tokenworks.factory.probe import probe
@@ -247,15 +249,16 @@ class Plant:
 
 
 def local_key(house: House) -> str:
-    """Return this home's own API key, made at the first start and readable by its owner alone."""
+    """Return this home's own API key, readable by its owner alone: made at the first start, and where it was ended."""
     path = house.home / "api-key"
-    if path.exists():
-        return path.read_text().strip()
+    if path.exists() and opens(house, kept := path.read_text().strip()):
+        return kept
     secret, _ = house.keys.create(
         "default",
         name="local",
         scopes=DEFAULT_SCOPES | {"versions", "files", "tune", "evals"},
         clearance=Label.RESTRICTED,
+        by=user(),
     )
     write_atomic(path, secret.encode(), mode=0o600)
     return secret

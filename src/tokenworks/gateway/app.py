@@ -35,7 +35,7 @@ from tokenworks.gateway.responses.routes import remembered
 from tokenworks.gateway.search import Search, searching
 from tokenworks.gateway.stack import fold, layers, stack
 from tokenworks.gateway.translate import translated
-from tokenworks.governance.keys import Keys
+from tokenworks.governance.credentials import Identities
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.pool import Pool
 from tokenworks.settings import ServerSettings
@@ -72,7 +72,7 @@ class Gateway:
 
 def build(
     *,
-    keys: Keys,
+    keys: Identities,
     limit: Limit,
     releases: Releases,
     pool: Pool,

@@ -106,6 +106,7 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         status=status,
         tenant=principal.tenant if principal else "",
         key_id=principal.key_id if principal else "",
+        project=principal.project if principal else "",
         model=asked.model if asked else "",
         version=exchange.version,
         engine=exchange.engine,

@@ -1,4 +1,4 @@
-"""API keys: made once, kept as hashes, checked on every request, revoked within a second.
+"""API keys: made once, kept as hashes, checked on every request, revoked at once here and within a second elsewhere.
 
 A secret is 256 random bits, of which 48 name the key: one SHA-256 keeps it, since there is nothing to guess
 (docs/decisions/0073-api-keys.md).
@@ -8,111 +8,89 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import secrets
-from collections import OrderedDict
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Callable, Collection
+from typing import NamedTuple, Protocol
 
-import msgspec
-
-from tokenworks.core.clock import Clock, SystemClock, iso
-from tokenworks.core.errors import ConfigError, NotFoundError, RefusedError
+from tokenworks.core.clock import Clock, SystemClock
 from tokenworks.core.ids import sha256_hex
 from tokenworks.core.label import Label
-from tokenworks.store.nouns import Key
+from tokenworks.governance.access import Make
+from tokenworks.governance.issuing import HOUSE, PREFIX, SHOWN, Issuing, KeyRows, new_secret
+from tokenworks.governance.principal import KeyRefusedError, Principal, ends_at, of_key, why_refused
+from tokenworks.governance.remembering import FRESH_S, Remembering
+from tokenworks.governance.roles import DEFAULT_SCOPES, SCOPES, Roles
+from tokenworks.governance.stamp import unchanging
+from tokenworks.store.nouns import Key, Standing
 
-PREFIX = "tw-"
-SHOWN = len(PREFIX) + 8  # characters of a secret that name the key; the other 35 stay secret
-SCOPES = {
-    "infer": "ask models",
-    "search": "search the documents",
-    "feedback": "say what an answer was worth",
-    "versions": "ask for an exact model version, released or not",
-    "files": "keep files here",
-    "tune": "have models fine-tuned",
-    "evals": "have models evaluated",
-    "learn": "let the factory learn from what is asked and answered",
-}
-DEFAULT_SCOPES = frozenset({"infer", "search", "feedback", "learn"})
-HOUSE = "house"  # the tenant of the factory's own parts: no key that leaves the process may have it
-FRESH_S = 1.0
-REMEMBERED = 4096
+__all__ = [
+    "DEFAULT_SCOPES", "FRESH_S", "HOUSE", "PREFIX", "SCOPES", "SHOWN",
+    "KeyRefusedError", "Keys", "Principal", "StandingRows", "new_secret",
+]  # fmt: skip
 
 
-class KeyRefusedError(RefusedError):
-    """A credential that opens nothing: missing, unknown, expired or revoked."""
-
-
-class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks, and what that allows."""
-
-    key_id: str
-    tenant: str
-    name: str = ""
-    scopes: frozenset[str] = DEFAULT_SCOPES
-    clearance: Label = Label.INTERNAL
-
-
-class KeyRows(Protocol):
+class StandingRows(KeyRows, Protocol):
     """The part of the catalog that knows keys, by the SHA-256 of their secrets."""
 
-    def put(self, key: Key) -> None:
-        """Add or replace a key."""
+    def standing(self, hash: str) -> Standing | None:
+        """Return the key with this hash and all that decides whether it opens anything."""
         ...
 
-    def find(self, hash: str) -> Key | None:
-        """Return the key with this hash."""
-        ...
 
-    def all(self, tenant: str | None = None) -> list[Key]:
-        """Return every key, of one tenant if named."""
-        ...
+class _Seen(NamedTuple):
+    """What the catalog said of a secret."""
 
-    def revoke(self, hash: str, *, at: float) -> None:
-        """Note that the key opens nothing from `at` on."""
-        ...
+    until: float  # when it stops opening anything
+    principal: Principal | None
+    standing: Standing | None
 
 
 class Keys:
-    """The keys of a catalog, remembered for `fresh_s` seconds: that long a revoked key may still work elsewhere."""
+    """The keys of a catalog, remembered for `fresh_s` seconds: that long a revoked key may still work elsewhere.
 
-    def __init__(self, rows: KeyRows, *, clock: Clock | None = None, fresh_s: float = FRESH_S) -> None:
+    `generation` rises when another process of this home has changed access: then nothing remembered counts. `make`
+    makes changes, each with its ledger entry; without it they go to the catalog alone.
+    """
+
+    def __init__(
+        self,
+        rows: StandingRows,
+        *,
+        clock: Clock | None = None,
+        fresh_s: float = FRESH_S,
+        roles: Roles | None = None,
+        generation: Callable[[], int] = unchanging,
+        make: Make | None = None,
+    ) -> None:
         self._rows = rows
         self._clock: Clock = clock or SystemClock()
-        self._fresh_s = fresh_s
-        self._seen: OrderedDict[str, tuple[float, Key | None]] = OrderedDict()
+        self._roles = roles or Roles()
+        self._issuing = Issuing(rows, self._roles, clock=self._clock, make=make)
+        self._seen = Remembering[_Seen](clock=self._clock, fresh_s=fresh_s, generation=generation)
         self._internal: dict[str, Principal] = {}
+
+    # -- changes
 
     def create(
         self,
         tenant: str,
         *,
         name: str = "",
-        scopes: Collection[str] = DEFAULT_SCOPES,
-        clearance: Label = Label.INTERNAL,
+        scopes: Collection[str] | None = None,
+        clearance: Label | None = None,
         expires_at: float | None = None,
+        project: str = "",
+        owner: str = "",
+        roles: Collection[str] = (),
+        by: str = "",
     ) -> tuple[str, Key]:
-        """Return a new secret, to be shown once, and what is kept of it."""
-        if tenant == HOUSE:
-            raise ConfigError(f"tenant {HOUSE!r} is the factory itself, which sees every tenant's models; name another")
-        unknown = sorted(set(scopes) - set(SCOPES))
-        if unknown:
-            raise ConfigError(f"scope {unknown[0]!r} does not exist; the scopes are {', '.join(SCOPES)}")
-        if expires_at is not None and expires_at <= self._clock.now():
-            raise ConfigError(f"a key that expires at {iso(expires_at)} would never open anything; choose a later time")
-        secret = new_secret()
-        key = Key(
-            hash=sha256_hex(secret.encode()),
-            prefix=secret[:SHOWN],
-            tenant=tenant,
-            name=name,
-            scopes=tuple(sorted(scopes)),
-            clearance=str(clearance),
-            created_at=self._clock.now(),
-            expires_at=expires_at,
-        )
-        self._rows.put(key)
-        return secret, key
+        """Return a new secret, to be shown once, and what is kept of it.
+
+        Without roles a key has `DEFAULT_SCOPES` and is cleared for internal; with roles, what these allow.
+        """
+        return self._issuing.create(
+            tenant, name=name, scopes=scopes, clearance=clearance, expires_at=expires_at, project=project,
+            owner=owner, roles=roles, by=by,
+        )  # fmt: skip
 
     def internal(self, principal: Principal) -> str:
         """Return a secret for a part of this very process; it dies with the process and is kept nowhere."""
@@ -120,34 +98,39 @@ class Keys:
         self._internal[sha256_hex(secret.encode())] = principal
         return secret
 
-    def revoke(self, prefix: str) -> Key:
-        """End the key that begins with `prefix`: at once here, within `fresh_s` in other processes."""
-        found = [key for key in self._rows.all() if key.prefix == prefix]
-        if not found:
-            raise NotFoundError(f"no key begins with {prefix!r}; `tokenworks key list` shows those that exist")
-        for key in found:
-            self._rows.revoke(key.hash, at=self._clock.now())
-            self._seen.pop(key.hash, None)
-        return found[0]
+    def rotate(self, prefix: str, *, grace_s: float, by: str = "") -> tuple[str, Key]:
+        """Return a new secret for the key that has one beginning with `prefix`; the old one ends in `grace_s`."""
+        made = self._issuing.rotate(prefix, grace_s=grace_s, by=by)
+        self._seen.forget()
+        return made
+
+    def retire(self, prefix: str, *, by: str = "") -> Key:
+        """End the grace of a secret that was rotated: from now on only its successor opens anything."""
+        ended = self._issuing.retire(prefix, by=by)
+        self._seen.forget()
+        return ended
+
+    def revoke(self, prefix: str, *, by: str = "") -> Key:
+        """End the key that has a secret beginning with `prefix`, whole: at once here, within `fresh_s` elsewhere."""
+        ended = self._issuing.revoke(prefix, by=by)
+        self._seen.forget()
+        return ended
+
+    # -- every request
 
     async def verify(self, secret: str) -> Principal:
         """Return who holds `secret`; raise `KeyRefusedError` saying what is wrong with it."""
         if not secret:
             raise KeyRefusedError("no API key was sent; send the header 'Authorization: Bearer tw-...'")
         digest = sha256_hex(secret.encode())
-        if digest in self._internal:
-            return self._internal[digest]
-        key = await self._find(digest)
-        if key is None or not hmac.compare_digest(key.hash, digest):
-            raise KeyRefusedError("this API key is not known here; check it, or create one with `tokenworks key new`")
+        internal = self._internal.get(digest)
+        if internal is not None:
+            return internal
+        seen = self._seen.get(digest) or await self._seen.read(digest, lambda: self._find(digest))
         now = self._clock.now()
-        if key.revoked_at is not None and key.revoked_at <= now:
-            raise KeyRefusedError(
-                f"API key {key.prefix} was revoked at {iso(key.revoked_at)}; ask its owner for a new one"
-            )
-        if key.expires_at is not None and key.expires_at <= now:
-            raise KeyRefusedError(f"API key {key.prefix} expired at {iso(key.expires_at)}; ask its owner for a new one")
-        return principal_of(key)
+        if seen.principal is None or now >= seen.until:
+            raise KeyRefusedError(why_refused(seen.standing, now))
+        return seen.principal
 
     async def stand_in(self, key_id: str) -> Principal:
         """Return whom the key called `key_id` stands for now; raise `KeyRefusedError` where it opens nothing any more.
@@ -155,36 +138,17 @@ class Keys:
         For work that goes on in a caller's name after the call: nothing from outside may reach it.
         """
         now = self._clock.now()
-        found = [key for key in await asyncio.to_thread(self._rows.all) if key.prefix == key_id]
-        for key in found:
-            if (key.revoked_at is None or key.revoked_at > now) and (key.expires_at is None or key.expires_at > now):
-                return principal_of(key)
+        for key in await asyncio.to_thread(self._rows.all):
+            if key.name_id != key_id:
+                continue
+            standing = await asyncio.to_thread(self._rows.standing, key.hash)
+            if standing is not None and now < ends_at(standing):
+                return of_key(standing, self._roles)
         raise KeyRefusedError(f"key {key_id} was revoked or has expired since this work began; begin it anew")
 
-    async def _find(self, digest: str) -> Key | None:
-        """Return the key from memory while that is fresh, else from the catalog, in a thread."""
-        seen = self._seen.get(digest)
-        if seen is not None and self._clock.monotonic() - seen[0] < self._fresh_s:
-            return seen[1]
-        key = await asyncio.to_thread(self._rows.find, digest)
-        self._seen[digest] = (self._clock.monotonic(), key)
-        self._seen.move_to_end(digest)
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
-        return key
-
-
-def new_secret() -> str:
-    """Return 256 random bits as a key: `tw-` and 43 letters, digits, '-' and '_'."""
-    return PREFIX + secrets.token_urlsafe(32)
-
-
-def principal_of(key: Key) -> Principal:
-    """Return what a key allows."""
-    return Principal(
-        key_id=key.prefix,
-        tenant=key.tenant,
-        name=key.name,
-        scopes=frozenset(key.scopes),
-        clearance=Label.parse(key.clearance),
-    )
+    async def _find(self, digest: str) -> _Seen:
+        """Ask the catalog, in a thread."""
+        standing = await asyncio.to_thread(self._rows.standing, digest)
+        if standing is None or not hmac.compare_digest(standing.key.hash, digest):
+            return _Seen(float("inf"), None, None)
+        return _Seen(ends_at(standing), of_key(standing, self._roles), standing)

@@ -33,6 +33,7 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     status: int  # HTTP
     tenant: str = ""
     key_id: str = ""
+    project: str = ""
     model: str = ""  # as asked for
     version: str = ""  # as answered: name@version
     engine: str = ""
@@ -141,6 +142,33 @@ class ErasureEntry(Entry, frozen=True, kw_only=True, tag="erasure"):
     by: str = ""
 
 
+class AccessEntry(Entry, frozen=True, kw_only=True, tag="access"):
+    """Who may ask was changed: keys, tenants, projects, people and their roles. Never holds a secret."""
+
+    access_id: str
+    action: str  # what, then done how: key.new | key.rotate | key.retire | key.revoke | person.roles | ...
+    subject: str  # the key's id, the tenant's name, the project's as tenant/name, the pseudonym of a person
+    tenant: str = ""
+    by: str = ""
+    name: str = ""  # what the key is for
+    prefix: str = ""  # of the secret that was made or ended
+    project: str = ""
+    person: str = ""  # whose key it is: a pseudonym
+    roles: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    clearance: str = ""
+    expires_at: float | None = None
+    ends_at: float | None = None  # when what is taken away ends
+
+
 AnyEntry = (
-    RequestEntry | FeedbackEntry | ReleaseEntry | StageEntry | ModelEntry | TurnEntry | TurnStepEntry | ErasureEntry
+    RequestEntry
+    | FeedbackEntry
+    | ReleaseEntry
+    | StageEntry
+    | ModelEntry
+    | TurnEntry
+    | TurnStepEntry
+    | ErasureEntry
+    | AccessEntry
 )

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, inspect, text
 
 from tokenworks.core.errors import StoreError
 from tokenworks.core.files import locked
-from tokenworks.store.access import Keys, Tenants
+from tokenworks.store.access import Keys, People, Tenants
+from tokenworks.store.changes import Changes
 from tokenworks.store.database import Database
 from tokenworks.store.objects import Objects
 from tokenworks.store.releases import Releases
@@ -44,7 +45,9 @@ class Catalog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.tenants = Tenants(database)
+        self.people = People(database)
         self.keys = Keys(database)
+        self.changes = Changes(database)
         self.owners = Owners(database)
         self.tasks = Tasks(database)
         self.sources = Sources(database)

@@ -14,6 +14,28 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     created_at: float
+    closed_at: float | None = None  # from then on none of its keys and people are let in
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a tenant's work, with keys of its own."""
+
+    tenant: str
+    name: str
+    created_at: float
+    closed_at: float | None = None
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who signs in, or who has keys."""
+
+    id: str  # as the identity provider calls them, or a name of the house's own
+    handle: str  # the pseudonym that stands in the ledger
+    tenant: str
+    roles: tuple[str, ...] = ()  # given here
+    claimed: tuple[str, ...] = ()  # that the identity provider's groups gave at the last sign-in
+    created_at: float = 0.0
+    ended_at: float | None = None  # from then on neither they nor their keys are let in
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,11 +50,35 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float = 0.0
     expires_at: float | None = None
     revoked_at: float | None = None
+    id: str = ""  # what every secret of this key has in common: the prefix of its first
+    project: str = ""
+    owner: str = ""  # the id of the person whose key it is; empty: a service's
+    roles: tuple[str, ...] = ()
+    ended_by: str = ""  # why `revoked_at` is set: rotation | revocation
+
+    @property
+    def name_id(self) -> str:
+        """What limits, ledger entries and jobs know the key by, through every rotation."""
+        return self.id or self.prefix
+
+    @property
+    def kind(self) -> str:
+        """Whose it is: `person` or `service`."""
+        return "person" if self.owner else "service"
 
     def valid_at(self, time: float) -> bool:
         """Return whether the key opens anything at `time`."""
         ends = [end for end in (self.expires_at, self.revoked_at) if end is not None]
         return all(time < end for end in ends)
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """A key with all that decides whether it opens anything now."""
+
+    key: Key
+    tenant_closed_at: float | None = None
+    project_closed_at: float | None = None
+    person: Person | None = None  # whose key it is, where the catalog knows them
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-HEAD = "0003"  # the newest migration; a test compares
+HEAD = "0004"  # the newest migration; a test compares
 
 metadata = MetaData()
 _bigint = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by INTEGER PRIMARY KEY only
@@ -14,6 +14,36 @@ tenants = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("created_at", Float, nullable=False),
+    Column("closed_at", Float),
+)
+projects = Table(
+    "projects",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("created_at", Float, nullable=False),
+    Column("closed_at", Float),
+)
+people = Table(
+    "people",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("handle", String, nullable=False, unique=True),
+    Column("tenant", String, nullable=False, index=True),
+    Column("roles", Text, nullable=False),  # JSON
+    Column("claimed", Text, nullable=False),  # JSON
+    Column("created_at", Float, nullable=False),
+    Column("ended_at", Float),
+)
+access_changes = Table(
+    "access_changes",  # changes under way: planned here, recorded in the ledger, then done and gone from here
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("place", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("entry", Text, nullable=False),  # JSON
+    Column("first", Text, nullable=False),  # JSON
+    Column("then", Text, nullable=False),  # JSON
 )
 keys = Table(
     "keys",
@@ -27,6 +57,11 @@ keys = Table(
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float),
     Column("revoked_at", Float),
+    Column("id", String, nullable=False, server_default="", index=True),
+    Column("project", String, nullable=False, server_default=""),
+    Column("owner", String, nullable=False, server_default=""),
+    Column("roles", Text, nullable=False, server_default="[]"),  # JSON
+    Column("ended_by", String, nullable=False, server_default=""),
 )
 owners = Table(
     "owners",

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 from tokenworks.gateway.errors import unauthenticated
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
-from tokenworks.governance.keys import KeyRefusedError, Keys
+from tokenworks.governance.credentials import Identities
+from tokenworks.governance.keys import KeyRefusedError
 
 
 @dataclass(frozen=True)
 class StandIn:
     """Stands in the place of `Identify` in a stack that no request from outside reaches."""
 
-    keys: Keys
+    keys: Identities
 
     async def __call__(self, exchange: Exchange, proceed: Handle) -> Reply:
         """Set the principal of the key whose id is the credential; one that was revoked meanwhile opens nothing."""

@@ -1,0 +1,54 @@
+"""What an operator does about keys at the machine; each step is on the ledger with who did it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from tokenworks.core.ids import sha256_hex
+from tokenworks.core.label import Label
+from tokenworks.factory.house import House
+from tokenworks.factory.making import user
+from tokenworks.governance.principal import ends_at
+from tokenworks.store.nouns import Key
+
+
+class Granting(House):
+    """A home whose keys can be made and ended."""
+
+    def new_key(
+        self,
+        name: str,
+        *,
+        tenant: str,
+        clearance: Label | None = None,
+        days: float | None = None,
+        project: str = "",
+        owner: str = "",
+        roles: Collection[str] = (),
+    ) -> str:
+        """Make an API key and return it; only its hash is kept."""
+        self.people.check_key(tenant=tenant, project=project, owner=owner)
+        expires = self.clock.now() + days * 86400 if days is not None else None
+        secret, _ = self.keys.create(
+            tenant, name=name, clearance=clearance, expires_at=expires, project=project, owner=owner, roles=roles,
+            by=user(),
+        )  # fmt: skip
+        return secret
+
+    def rotate_key(self, prefix: str, *, grace_s: float) -> tuple[str, Key]:
+        """Return a new secret for the same key; what begins with `prefix` works for `grace_s` more."""
+        return self.keys.rotate(prefix, grace_s=grace_s, by=user())
+
+    def retire_key(self, prefix: str) -> None:
+        """End the grace of a secret that was rotated."""
+        self.keys.retire(prefix, by=user())
+
+    def revoke_key(self, prefix: str) -> None:
+        """Make every secret of the key that has one beginning with `prefix` useless from now on."""
+        self.keys.revoke(prefix, by=user())
+
+
+def opens(house: House, secret: str) -> bool:
+    """Return whether `secret` opens anything here now."""
+    standing = house.catalog.keys.standing(sha256_hex(secret.encode()))
+    return standing is not None and house.clock.now() < ends_at(standing)

@@ -1,0 +1,73 @@
+"""What was found out about a credential, kept while it is fresh and nobody changed access. Knows no credential."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Generic, NamedTuple, TypeVar
+
+from tokenworks.core.clock import Clock
+from tokenworks.governance.stamp import LOOK_S
+
+FRESH_S = 1.0
+REMEMBERED = 4096
+T = TypeVar("T")
+
+
+class _Kept(NamedTuple, Generic[T]):
+    read_s: float  # monotonic
+    found: T
+
+
+class Remembering(Generic[T]):
+    """At most `REMEMBERED` findings, each for `fresh_s` seconds; all are forgotten when `generation` has risen."""
+
+    def __init__(self, *, clock: Clock, fresh_s: float, generation: Callable[[], int]) -> None:
+        self._clock = clock
+        self._fresh_s = fresh_s
+        self._generation = generation
+        self._kept: OrderedDict[str, _Kept[T]] = OrderedDict()
+        self._reading: dict[tuple[int, str], asyncio.Task[T]] = {}
+        self._forgotten = 0  # how often everything was; what was read before then is not kept
+        self._looked_s, self._looked_at = float("-inf"), -1
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, name: str) -> T | None:
+        """Return what is still fresh; look now and then whether somebody changed access."""
+        now_s = self._clock.monotonic()
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            generation = self._generation()
+            if generation != self._looked_at:
+                self._looked_at = generation
+                self.forget()
+        kept = self._kept.get(name)
+        return kept.found if kept is not None and now_s - kept.read_s < self._fresh_s else None
+
+    async def read(self, name: str, find: Callable[[], Awaitable[T]]) -> T:
+        """Return what `find` finds, and keep it; those who wait for the same share one search."""
+        which = (self._forgotten, name)
+        task = self._reading.get(which)
+        if task is None:
+            task = self._reading[which] = asyncio.get_running_loop().create_task(self._find(which, find))
+            task.add_done_callback(lambda _: self._reading.pop(which, None))
+        return await asyncio.shield(task)
+
+    def forget(self) -> None:
+        """Find everything anew from now on."""
+        self._kept.clear()
+        self._forgotten += 1
+
+    async def _find(self, which: tuple[int, str], find: Callable[[], Awaitable[T]]) -> T:
+        forgotten, name = which
+        read_s = self._clock.monotonic()
+        found = await find()
+        if forgotten == self._forgotten:
+            self._kept[name] = _Kept(read_s, found)
+            self._kept.move_to_end(name)
+            if len(self._kept) > REMEMBERED:
+                self._kept.popitem(last=False)
+        return found
