@@ -18,6 +18,7 @@ from tokenworks.gateway.releases import CatalogReleases, Releases
 from tokenworks.gateway.search import Search
 from tokenworks.gateway.warm import Warm
 from tokenworks.governance.keys import SCOPES, Keys, Principal
+from tokenworks.governance.policy.folder import InForce
 from tokenworks.line.release.inspect import verify_folder
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
@@ -100,6 +101,7 @@ def request_path(
         detectors=detectors(),
         server=settings.server,
         parts=parts,
+        policies=InForce(house.home / "policies"),
         engines=lambda: {**warm.status(), **pool.status()},
     )
     return RequestPath(gateway, pool, keys, current, warm)

@@ -13,13 +13,14 @@ from tokenworks.gateway.exchange import Handle
 from tokenworks.gateway.feedback import Feedback, Given, Texts
 from tokenworks.gateway.health import Engines, alive, figures, readiness
 from tokenworks.gateway.layers.admit import Admit
-from tokenworks.gateway.layers.authorise import Authorise
+from tokenworks.gateway.layers.authorise import Authorise, Look
 from tokenworks.gateway.layers.border import border
 from tokenworks.gateway.layers.identify import Identify
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.mirror import Mirror
 from tokenworks.gateway.layers.record import Record
 from tokenworks.gateway.layers.rescue import Rescue
+from tokenworks.gateway.layers.service import ACTIONS, Service
 from tokenworks.gateway.layers.stand_in import StandIn
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.models import listing
@@ -31,10 +32,12 @@ from tokenworks.gateway.releases import Releases
 from tokenworks.gateway.rerank import Rerank
 from tokenworks.gateway.responses.responses import KeptTexts, Responses
 from tokenworks.gateway.responses.routes import remembered
+from tokenworks.gateway.ruling import Rules
 from tokenworks.gateway.search import Search, searching
 from tokenworks.gateway.stack import fold, layers, stack
 from tokenworks.gateway.translate import translated
 from tokenworks.governance.keys import Keys
+from tokenworks.governance.policy.folder import InForce
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.pool import Pool
 from tokenworks.settings import ServerSettings
@@ -84,11 +87,14 @@ def build(
     server: ServerSettings | None = None,
     parts: Parts | None = None,
     engines: Engines | None = None,
+    policies: InForce | None = None,
+    look: Look | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
     `lookup` finds requests and feedback on the ledger; it is asked in threads. With `parts` there are files,
-    fine-tuning jobs and evals. `engines` says what to show of engines, by default those of the pool.
+    fine-tuning jobs and evals. `engines` says what to show of engines, by default those of the pool. `policies` are
+    in force, by default the built-in ones; `look` raises labels by what stands in prompts.
     """
     engines = engines or pool.status
     server = server or ServerSettings()
@@ -97,10 +103,11 @@ def build(
     record, identify, admit = Record(notes, metrics), Identify(keys), Admit(server.max_in_flight)
     metrics.watch(lambda: admit.in_flight)
     mirror = Mirror(notes, metrics, admit)
+    rules = Rules(policies, ledger)
     order = partial(
         layers,
         record=record,
-        authorise=Authorise(releases),
+        authorise=Authorise(releases, rules, look),
         limit=limit,
         admit=admit,
         mirror=mirror,
@@ -109,12 +116,16 @@ def build(
     tokens = stack(order(identify=identify), pool.generate)
     feedback = Feedback(notes, ledger, bodies, lookup)
     models = fold([border, identify], listing(releases))
+    give, seek = Service(rules, "feedback"), Service(rules, "search")
     routes: dict[tuple[str, str], tuple[str, Handle]] = {
         ("GET", "/v1/models"): ("models", models),
         ("GET", "/v1/models/*"): ("models", models),
-        ("POST", "/v1/feedback"): ("feedback", fold([border, identify, admit], feedback)),
-        ("GET", "/v1/feedback/*"): ("feedback", fold([border, identify, admit], feedback.show)),
-        ("POST", "/v1/vector_stores/*/search"): ("search", fold([record, identify, admit], searching(search))),
+        ("POST", "/v1/feedback"): ("feedback", fold([border, identify, give, admit], feedback)),
+        ("GET", "/v1/feedback/*"): ("feedback", fold([border, identify, give, admit], feedback.show)),
+        ("POST", "/v1/vector_stores/*/search"): (
+            "search",
+            fold([record, identify, seek, admit], searching(search)),
+        ),
         ("POST", "/v1/rerank"): ("embeddings", translated(tokens, Rerank)),
         ("POST", "/rerank"): ("embeddings", translated(tokens, Rerank)),
         ("POST", "/v1/moderations"): ("moderations", fold([record, identify, admit], moderating(detectors))),
@@ -127,7 +138,7 @@ def build(
     standing_in = answerer(stack(order(identify=StandIn(keys)), pool.generate))
     added = platform(parts, releases, standing_in, lambda: admit.in_flight) if parts else None
     for place, (endpoint, handle) in (added.routes if added else {}).items():
-        routes[place] = (endpoint, fold([border, identify, admit], handle))
+        routes[place] = (endpoint, fold([border, identify, Service(rules, ACTIONS[endpoint]), admit], handle))
     if parts:
         routes |= remembered(
             Responses(parts.objects, bodies if keep_bodies else None), tokens, [border, identify, admit]

@@ -41,6 +41,8 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     arm: str = ""  # while a canary runs: incumbent | canary | shadow
     stored: bool = False  # the caller wants to read it again: its texts are kept, whatever `learn` says
     face: str = ""  # how it was asked, where not in OpenAI's words: messages | rerank | responses | batch
+    policies: str = ""  # digest of the policies that decided
+    denied_by: str = ""  # ids of those that denied, with commas; `default` where none permits
 
 
 class FeedbackEntry(Entry, frozen=True, kw_only=True, tag="feedback"):
@@ -129,6 +131,22 @@ class ErasureEntry(Entry, frozen=True, kw_only=True, tag="erasure"):
     by: str = ""
 
 
+class PolicyEntry(Entry, frozen=True, kw_only=True, tag="policy"):
+    """From now on this writer decides by these policies: at its start, and whenever they changed."""
+
+    digest: str
+    before: str = ""  # digest of those in force until now; empty at the start
+    policies: tuple[str, ...] = ()  # ids
+
+
 AnyEntry = (
-    RequestEntry | FeedbackEntry | ReleaseEntry | StageEntry | ModelEntry | TurnEntry | TurnStepEntry | ErasureEntry
+    RequestEntry
+    | FeedbackEntry
+    | ReleaseEntry
+    | StageEntry
+    | ModelEntry
+    | TurnEntry
+    | TurnStepEntry
+    | ErasureEntry
+    | PolicyEntry
 )
