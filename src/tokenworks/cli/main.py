@@ -35,6 +35,7 @@ GROUPS = (
     "proofs",
     "key",
     "limit",
+    "policy",
     "doctor",
     "report",
 )

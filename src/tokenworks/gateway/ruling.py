@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Hashable
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -41,6 +41,20 @@ class Recorder(Protocol):
         ...
 
 
+class Least(NamedTuple):
+    """What a prompt counts as at least, whatever is declared."""
+
+    inside: Label = Label.PUBLIC  # for an engine here that may see everything
+    outside: Label = Label.PUBLIC  # for everybody else
+
+    def raised(self, label: Label) -> Least:
+        """Return this with `label` counted too."""
+        return Least(max(self.inside, label), max(self.outside, label))
+
+
+NOTHING_CARRIED = Least()
+
+
 class Door(msgspec.Struct, frozen=True, kw_only=True):
     """What is said to a request before anything is sent."""
 
@@ -65,14 +79,11 @@ class Rules:
         self._recorded = ""  # digest of the set that the ledger knows to be in force
         self._renewal: asyncio.Task[None] | None = None
 
-    def door(self, who: Principal, served: Served, declared: Label | None, found: Label, at_s: float) -> Door:
-        """Return whether `who` may ask `served`, and what prompt and answer count as.
-
-        `found` is what detectors saw in the prompt.
-        """
+    def door(self, who: Principal, served: Served, declared: Label | None, least: Least, at_s: float) -> Door:
+        """Return whether `who` may ask `served`, and what prompt and answer count as."""
         hour = hour_of_week(at_s)
         return self._remembered(
-            (who, served, declared, found, hour), lambda: self._door(who, served, declared, found, hour)
+            (who, served, declared, least, hour), lambda: self._door(who, served, declared, least, hour)
         )
 
     def sending(self, who: Principal, served: Served, place: Destination, label: Label) -> Decision:
@@ -99,10 +110,10 @@ class Rules:
                 del self._seen[next(iter(self._seen))]
         return found  # type: ignore[return-value]  # each kind of key has one kind of decision
 
-    def _door(self, who: Principal, served: Served, declared: Label | None, found: Label, hour: int) -> Door:
+    def _door(self, who: Principal, served: Served, declared: Label | None, least: Least, hour: int) -> Door:
         policies = self.in_force.policies
-        accepts, least = Label.parse(served.accepts), max(policies.floor(who), found)
-        counted = counts_as(declared, accepts=accepts, clearance=who.clearance, least=least)
+        least = least.raised(policies.floor(who))
+        counted = counted_at(served.destination, who, declared, least)
         place = served.destination
         asked = Question(action="infer", who=who, hour_of_week=hour, model=model_of(served), prompt=counted)
         for question in (asked, msgspec.structs.replace(asked, action="send", destination=place)):
@@ -195,13 +206,21 @@ def _refused(digest: str, decision: Decision) -> Door:
     return Door(digest=digest, refusal=decision.why, code=code, denied_by=",".join(decision.policies) or "default")
 
 
-def _agreed(digest: str, who: Principal, served: Served, declared: Label | None, counted: Label, least: Label) -> Door:
+def counted_at(place: Destination, who: Principal, declared: Label | None, least: Least) -> Label:
+    """Return what a prompt counts as at `place`: undeclared text is taken for the worst anywhere but at home."""
+    if not place.leaves_site and place.clearance == str(Label.RESTRICTED):
+        return counts_as(declared, accepts=Label.RESTRICTED, clearance=who.clearance, least=least.inside)
+    return counts_as(declared, accepts=Label.PUBLIC, clearance=who.clearance, least=least.outside)
+
+
+def _agreed(digest: str, who: Principal, served: Served, declared: Label | None, counted: Label, least: Least) -> Door:
     """Return the labels that go on, once the label rule in code says the same as the policies did."""
     accepts, name = Label.parse(served.accepts), served.ref
     try:
-        inside = outgoing_label(counted, accepts=accepts, clearance=who.clearance, name=name)
-        label = answer_label(inside, Label.parse(served.label), clearance=who.clearance, name=name)
+        outgoing_label(counted, accepts=accepts, clearance=who.clearance, name=name)
+        label = answer_label(counted, Label.parse(served.label), clearance=who.clearance, name=name)
     except RefusedError as error:
         return Door(digest=digest, refusal=str(error), code="clearance_too_low", denied_by="label-rule")
-    outgoing = counts_as(declared, accepts=Label.PUBLIC, clearance=who.clearance, least=least)
+    inside = counts_as(declared, accepts=Label.RESTRICTED, clearance=who.clearance, least=least.inside)
+    outgoing = counts_as(declared, accepts=Label.PUBLIC, clearance=who.clearance, least=least.outside)
     return Door(digest=digest, label=label, inside=inside, outgoing=outgoing)

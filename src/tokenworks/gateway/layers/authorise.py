@@ -29,14 +29,14 @@ class Authorise:
         who, name = exchange.who, exchange.what.model
         require_scope(who, "infer")
         served = assign(exchange, await named(self.releases, who, name))
-        found = Label.PUBLIC if self.look is None else await self.look(exchange.body)
+        least = exchange.least if self.look is None else exchange.least.raised(await self.look(exchange.body))
         declared, at_s = exchange.label, exchange.at
-        door = self.rules.door(who, served, declared, found, at_s)
+        door = self.rules.door(who, served, declared, least, at_s)
         exchange.ruling = exchange.permits = Ruling(self.rules, who, served, door)
         if door.refusal:
             raise forbidden(door.refusal, code=door.code, param="model")
         for other in (exchange.instead, exchange.beside):
-            if other is not None and self.rules.door(who, other, declared, found, at_s).refusal:
+            if other is not None and self.rules.door(who, other, declared, least, at_s).refusal:
                 _spare(exchange, other)
         exchange.label, exchange.outgoing = door.label, door.outgoing
         exchange.version = served.ref

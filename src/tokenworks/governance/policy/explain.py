@@ -55,7 +55,7 @@ def _because(question: Question, name: str, reasons: Mapping[str, str]) -> str:
     if name == "destination-not-cleared" and place is not None:
         return (
             f"the answer would carry {question.answer}, since the prompt counts as {question.prompt}, "
-            f"and {place.name} is cleared for {place.clearance}: "
+            f"and {place.name} is cleared for {place.clearance} text at most: "
             "declare the label of the prompt with the header x-tokenworks-label, or use a model of this house"
         )
     return facts(question)
