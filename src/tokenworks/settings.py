@@ -88,6 +88,12 @@ class PlatformSettings(msgspec.Struct, frozen=True, kw_only=True):
     batch_concurrency: int = 16  # lines of one batch that are asked at the same time, while nobody else asks
 
 
+class PolicySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is done beside the policies, which stand in `policies/` of the home."""
+
+    detect: str = "off"  # off | raise: whether secrets and personal data in a prompt raise its label
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration, typed. Every field has a default that works on a bare machine."""
 
@@ -100,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     engines: EngineSettings = EngineSettings()
     flywheel: FlywheelSettings = FlywheelSettings()
     platform: PlatformSettings = PlatformSettings()
+    policy: PolicySettings = PolicySettings()
 
     @property
     def home_path(self) -> Path:

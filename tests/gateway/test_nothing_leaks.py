@@ -316,7 +316,7 @@ def world(house: House) -> Iterator[World]:
 
 def test_no_sequence_of_requests_sends_content_where_it_may_not_go(world: World) -> None:
     bounded = settings(
-        max_examples=6, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=5, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
     world.reach_all()
     run_state_machine_as_test(machine(world), settings=bounded)

@@ -6,17 +6,23 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import httpx
+import msgspec
 import openai
 import pytest
 
 from tokenworks.core.destination import Destination
+from tokenworks.core.errors import ConfigError
 from tokenworks.core.label import Label
 from tokenworks.core.request import Request
+from tokenworks.factory.checking import looking
 from tokenworks.gateway.app import build
+from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, Reply, whole
-from tokenworks.gateway.layers.authorise import Authorise
+from tokenworks.gateway.layers.authorise import Authorise, Look
 from tokenworks.gateway.layers.classify import classify
 from tokenworks.gateway.layers.identify import Identify
+from tokenworks.gateway.looking import strings
 from tokenworks.gateway.ruling import Rules
 from tokenworks.gateway.server import serve
 from tokenworks.gateway.stack import fold
@@ -51,6 +57,7 @@ class Ruled:
         self.in_force = InForce(self.folder)
         self.clients: dict[str, openai.OpenAI] = {}
         self.server = house.run(self._begin())
+        self.http = httpx.Client(base_url=self.server.address)
 
     async def _begin(self) -> Any:
         house = self.house
@@ -78,6 +85,7 @@ class Ruled:
 def ruled(house: House) -> Iterator[Ruled]:
     made = Ruled(house)
     yield made
+    made.http.close()
     for client in made.clients.values():
         client.close()
     house.run(made.server.stop())
@@ -127,6 +135,8 @@ def test_changed_files_are_in_force_without_a_restart_and_broken_ones_are_not(ho
         client.completions.create(model="complete", prompt="x", max_tokens=1)
     path.write_text("permit(")
     ruled.until(lambda: ruled.in_force.problem != "")
+    shown = ruled.http.get("/readyz").json()
+    assert (shown["policies"], shown["status"]) == ({"digest": changed, "state": "broken"}, "ready")
     with pytest.raises(openai.PermissionDeniedError, match="denied by policy stop"):
         client.completions.create(model="complete", prompt="x", max_tokens=1)
     path.unlink()
@@ -148,10 +158,10 @@ def test_no_request_is_recorded_under_policies_that_the_ledger_does_not_know(hou
 class Asked:
     """The layers up to the decision, with an innermost that asks for destinations, as routing does."""
 
-    def __init__(self, house: House, text: str, floors: str = "") -> None:
+    def __init__(self, house: House, text: str, floors: str = "", look: Look | None = None) -> None:
         in_force = InForce()
         in_force.policies = Policies({"mine.cedar": text, "labels.toml": floors})
-        authorise = Authorise(house.releases, Rules(in_force))
+        authorise = Authorise(house.releases, Rules(in_force), look)
         self.house, self._stack = house, fold([Identify(house.keys), classify, authorise], self._sends)
         self.refusals: dict[str, str] = {}
 
@@ -161,9 +171,9 @@ class Asked:
             self.refusals[place.name] = exchange.permits(place, exchange.outgoing)
         return Reply(status=200, body=b"{}")
 
-    def ask(self, secret: str, label: str, *places: Destination) -> dict[str, str]:
+    def ask(self, secret: str, label: str, *places: Destination, prompt: str = "hello") -> dict[str, str]:
         self._places = places
-        body = b'{"model": "complete", "prompt": "hello"}'
+        body = msgspec.json.encode({"model": "complete", "prompt": prompt})
         exchange = Exchange(
             endpoint="completions", read=whole(body), request_id="req-1234", credential=secret, declared=label
         )
@@ -209,6 +219,31 @@ def test_a_floor_counts_whatever_is_declared(house: House) -> None:
         assert refusals["complete@1"] == ""
         assert "destination-not-cleared" in refusals["eu"]
         assert asked.exchange.label is Label.CONFIDENTIAL
+
+
+@pytest.mark.parametrize("filler", ["", "word " * 2000])  # looked at on the loop, and in a thread
+def test_what_detectors_find_raises_the_label_and_nothing_lowers_it(house: House, filler: str) -> None:
+    secret, _ = house.keys.create("found", clearance=Label.RESTRICTED)
+    card = f"{filler} my card is 4111-1111-1111-1111"
+    for declared, prompt, label in [("public", "hello", Label.INTERNAL), ("public", card, Label.RESTRICTED)]:
+        asked = Asked(house, "", look=looking("raise"))
+        refusals = asked.ask(secret, declared, HERE, EU, prompt=prompt)
+        assert refusals["complete@1"] == ""
+        assert bool(refusals["eu"]) == (label is Label.RESTRICTED)
+        assert asked.exchange.label is label  # the model itself is internal
+    with pytest.raises(ApiError, match="prompt counts as restricted"):
+        Asked(house, "", look=looking("raise")).ask(house.secret, "public", HERE, prompt=card)
+
+
+def test_detection_is_off_or_raises_and_nothing_else() -> None:
+    assert looking("off") is None
+    with pytest.raises(ConfigError, match=r"policy\.detect is 'on'"):
+        looking("on")
+
+
+@pytest.mark.parametrize("text", ['{"a": ["x", {"b": "y"}], "c": "z"}', '{"a": ["x", {"b": "\\u0079"}], "c": "z"}'])
+def test_every_string_is_looked_at_whatever_its_escapes(text: str) -> None:
+    assert strings(msgspec.json.decode(text)) == ["a", "x", "b", "y", "c", "z"]
 
 
 def test_callers_in_process_are_ruled_as_any(house: House, ruled: Ruled) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion
-from tokenworks.factory.checking import detectors
+from tokenworks.factory.checking import detectors, looking
 from tokenworks.factory.house import House
 from tokenworks.factory.limiting import limiting
 from tokenworks.factory.remote import WithRemote
@@ -102,6 +102,7 @@ def request_path(
         server=settings.server,
         parts=parts,
         policies=InForce(house.home / "policies"),
+        look=looking(settings.policy.detect),
         engines=lambda: {**warm.status(), **pool.status()},
     )
     return RequestPath(gateway, pool, keys, current, warm)

@@ -132,7 +132,7 @@ def build(
         ("POST", "/v1/messages"): ("chat.completions", translated(tokens, Messages)),
         ("POST", "/v1/messages/count_tokens"): ("tokenize", translated(tokens, CountTokens)),
         ("GET", "/healthz"): ("health", alive),
-        ("GET", "/readyz"): ("health", readiness(engines, admit)),
+        ("GET", "/readyz"): ("health", readiness(engines, admit, rules.in_force)),
         ("GET", "/metrics"): ("metrics", figures(engines, metrics)),
     }
     standing_in = answerer(stack(order(identify=StandIn(keys)), pool.generate))
