@@ -130,6 +130,12 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     oidc: OidcSettings = OidcSettings()
 
 
+class PolicySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is done beside the policies, which stand in `policies/` of the home."""
+
+    detect: str = "off"  # off | raise: whether secrets and personal data in a prompt raise its label
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration, typed. Every field has a default that works on a bare machine."""
 
@@ -144,6 +150,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     flywheel: FlywheelSettings = FlywheelSettings()
     platform: PlatformSettings = PlatformSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    policy: PolicySettings = PolicySettings()
 
     @property
     def home_path(self) -> Path:

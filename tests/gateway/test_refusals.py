@@ -67,7 +67,7 @@ def test_a_key_without_the_scope_is_told_which(house: House) -> None:
 def test_a_prompt_declared_above_the_key_is_refused(house: House) -> None:
     headers = {"x-tokenworks-label": "restricted"}
     answer = house.http().post("/classify", json={"model": "route", "input": "x"}, headers=headers)
-    assert "declared restricted" in refused(house, 403, "clearance_too_low", answer)
+    assert "counts as restricted" in refused(house, 403, "clearance_too_low", answer)
 
 
 def test_a_label_that_does_not_exist_is_refused_with_those_that_do(house: House) -> None:

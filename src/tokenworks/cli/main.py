@@ -37,6 +37,7 @@ GROUPS = (
     "tenant",
     "person",
     "limit",
+    "policy",
     "doctor",
     "report",
     "top",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from tokenworks.core.errors import ConfigError
 from tokenworks.core.label import Label
+from tokenworks.gateway.looking import Looking
 from tokenworks.gateway.moderations import Checked, Detectors, Place
 from tokenworks.line.ingest.detect.finding import settle
 from tokenworks.line.ingest.detect.personal import KINDS as PERSONAL
@@ -17,6 +19,13 @@ from tokenworks.line.ingest.labels import document_label
 def detectors() -> Detectors:
     """Return what looks for personal data and secrets, as documents are looked at when they are ingested."""
     return Detectors(check=check, kinds=(*PERSONAL, *SECRETS))
+
+
+def looking(detect: str) -> Looking | None:
+    """Return what raises the labels of prompts, as the setting `policy.detect` wants it."""
+    if detect not in ("off", "raise"):
+        raise ConfigError(f'policy.detect is {detect!r}; write "off" or "raise"')
+    return Looking(lambda text: check(text).label) if detect == "raise" else None
 
 
 def check(text: str) -> Checked:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion
-from tokenworks.factory.checking import detectors
+from tokenworks.factory.checking import detectors, looking
 from tokenworks.factory.house import House
 from tokenworks.factory.identity import identities_of
 from tokenworks.factory.limiting import limiting
@@ -20,6 +20,7 @@ from tokenworks.gateway.releases import CatalogReleases, Releases
 from tokenworks.gateway.search import Search
 from tokenworks.gateway.warm import Warm
 from tokenworks.governance.keys import SCOPES, Keys, Principal
+from tokenworks.governance.policy.folder import InForce
 from tokenworks.line.release.inspect import verify_folder
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
@@ -105,6 +106,8 @@ def request_path(
         detectors=detectors(),
         server=settings.server,
         parts=parts,
+        policies=InForce(house.home / "policies"),
+        look=looking(settings.policy.detect),
         engines=lambda: {**warm.status(), **pool.status()},
         around=traces.around,
     )

@@ -10,6 +10,7 @@ from tokenworks.settings import EngineSettings
 
 ALIAS = "remote"
 REF = "remote@0"
+ELSEWHERE = "elsewhere"
 
 
 def remote_options(settings: EngineSettings) -> Options:
@@ -28,7 +29,7 @@ class WithRemote:
     def __init__(self, own: Releases, settings: EngineSettings) -> None:
         label = str(Label.parse(settings.remote_label))
         self._own = own
-        self._served = Served(ref=REF, label=str(Label.PUBLIC), kind="chat", accepts=label)
+        self._served = Served(ref=REF, label=str(Label.PUBLIC), kind="chat", accepts=label, region=ELSEWHERE)
 
     async def current(self, alias: str) -> Served | None:
         """Return what answers for `alias` now."""

@@ -14,13 +14,14 @@ from tokenworks.gateway.exchange import Handle, Layer
 from tokenworks.gateway.feedback import Feedback, Given, Texts
 from tokenworks.gateway.health import Engines, alive, figures, readiness
 from tokenworks.gateway.layers.admit import Admit
-from tokenworks.gateway.layers.authorise import Authorise
+from tokenworks.gateway.layers.authorise import Authorise, Look
 from tokenworks.gateway.layers.border import border
 from tokenworks.gateway.layers.identify import Identify
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.mirror import Mirror
 from tokenworks.gateway.layers.record import Record
 from tokenworks.gateway.layers.rescue import Rescue
+from tokenworks.gateway.layers.service import ACTIONS, Service
 from tokenworks.gateway.layers.stand_in import StandIn
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.models import listing
@@ -32,10 +33,12 @@ from tokenworks.gateway.releases import Releases
 from tokenworks.gateway.rerank import Rerank
 from tokenworks.gateway.responses.responses import KeptTexts, Responses
 from tokenworks.gateway.responses.routes import remembered
+from tokenworks.gateway.ruling import Rules
 from tokenworks.gateway.search import Search, searching
 from tokenworks.gateway.stack import fold, layers, stack
 from tokenworks.gateway.translate import translated
 from tokenworks.governance.credentials import Identities
+from tokenworks.governance.policy.folder import InForce
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.pool import Pool
 from tokenworks.settings import ServerSettings
@@ -86,12 +89,15 @@ def build(
     parts: Parts | None = None,
     engines: Engines | None = None,
     around: Callable[[Sequence[Layer]], Sequence[Layer]] = list,
+    policies: InForce | None = None,
+    look: Look | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
     `lookup` finds requests and feedback on the ledger; it is asked in threads. With `parts` there are files,
     fine-tuning jobs and evals. `engines` says what to show of engines, by default those of the pool. `around` may
-    put layers of its own among those of a request for tokens, such as those that trace.
+    put layers of its own among those of a request for tokens, such as those that trace. `policies` are in force, by
+    default the built-in ones; `look` raises labels by what stands in prompts.
     """
     engines = engines or pool.status
     server = server or ServerSettings()
@@ -100,10 +106,11 @@ def build(
     record, identify, admit = Record(notes, metrics), Identify(keys), Admit(server.max_in_flight)
     metrics.watch(lambda: admit.in_flight)
     mirror = Mirror(notes, metrics, admit)
+    rules = Rules(policies, ledger)
     order = partial(
         layers,
         record=record,
-        authorise=Authorise(releases),
+        authorise=Authorise(releases, rules, look),
         limit=limit,
         admit=admit,
         mirror=mirror,
@@ -112,25 +119,29 @@ def build(
     tokens = stack(around(order(identify=identify)), pool.generate)
     feedback = Feedback(notes, ledger, bodies, lookup)
     models = fold([border, identify], listing(releases))
+    give, seek = Service(rules, "feedback"), Service(rules, "search")
     routes: dict[tuple[str, str], tuple[str, Handle]] = {
         ("GET", "/v1/models"): ("models", models),
         ("GET", "/v1/models/*"): ("models", models),
-        ("POST", "/v1/feedback"): ("feedback", fold([border, identify, admit], feedback)),
-        ("GET", "/v1/feedback/*"): ("feedback", fold([border, identify, admit], feedback.show)),
-        ("POST", "/v1/vector_stores/*/search"): ("search", fold([record, identify, admit], searching(search))),
+        ("POST", "/v1/feedback"): ("feedback", fold([border, identify, give, admit], feedback)),
+        ("GET", "/v1/feedback/*"): ("feedback", fold([border, identify, give, admit], feedback.show)),
+        ("POST", "/v1/vector_stores/*/search"): (
+            "search",
+            fold([record, identify, seek, admit], searching(search)),
+        ),
         ("POST", "/v1/rerank"): ("embeddings", translated(tokens, Rerank)),
         ("POST", "/rerank"): ("embeddings", translated(tokens, Rerank)),
         ("POST", "/v1/moderations"): ("moderations", fold([record, identify, admit], moderating(detectors))),
         ("POST", "/v1/messages"): ("chat.completions", translated(tokens, Messages)),
         ("POST", "/v1/messages/count_tokens"): ("tokenize", translated(tokens, CountTokens)),
         ("GET", "/healthz"): ("health", alive),
-        ("GET", "/readyz"): ("health", readiness(engines, admit)),
+        ("GET", "/readyz"): ("health", readiness(engines, admit, rules.in_force)),
         ("GET", "/metrics"): ("metrics", figures(engines, metrics)),
     }
     standing_in = answerer(stack(around(order(identify=StandIn(keys))), pool.generate))
     added = platform(parts, releases, standing_in, lambda: admit.in_flight) if parts else None
     for place, (endpoint, handle) in (added.routes if added else {}).items():
-        routes[place] = (endpoint, fold([border, identify, admit], handle))
+        routes[place] = (endpoint, fold([border, identify, Service(rules, ACTIONS[endpoint]), admit], handle))
     if parts:
         routes |= remembered(
             Responses(parts.objects, bodies if keep_bodies else None), tokens, [border, identify, admit]

@@ -13,6 +13,7 @@ from tokenworks.core.ids import new_id
 from tokenworks.core.label import Label
 from tokenworks.core.usage import Usage
 from tokenworks.gateway.openai.bodies import Asked
+from tokenworks.gateway.ruling import NOTHING_CARRIED, Least, Ruling
 from tokenworks.gateway.served import Served
 from tokenworks.governance.keys import Principal
 from tokenworks.ledger.entries import RequestEntry
@@ -64,10 +65,12 @@ class Exchange:
     body: bytes = b""
     asked: Asked | None = None
     label: Label | None = None  # of the prompt; from `authorise` on, of the answer
+    least: Least = NOTHING_CARRIED  # what the text counts as at least, by what it goes on from or what was found in it
     user: str = ""  # pseudonym of the caller's end user
     # Asked before text of a label goes anywhere, at every attempt anew: "" or why it may not. Set by `authorise`.
     permits: Permits = nothing_permitted
     outgoing: Label = Label.RESTRICTED  # what the prompt counts as on its way out; from `authorise` on
+    ruling: Ruling | None = None  # by which policies; from `authorise` on
     version: str = ""  # name@version that answers
     arm: str = ""  # while a trial is in force: incumbent | canary | shadow
     instead: Served | None = None  # who answers when a canary cannot

@@ -9,6 +9,7 @@ import msgspec
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.metrics import CONTENT_TYPE, Metrics
+from tokenworks.governance.policy.folder import InForce
 from tokenworks.serving.supervisor import EngineStatus
 
 Engines = Callable[[], Mapping[str, EngineStatus]]
@@ -19,7 +20,7 @@ async def alive(exchange: Exchange) -> Reply:
     return Reply(status=200, body=b'{"status":"ok"}')
 
 
-def readiness(engines: Engines, admit: Admit) -> Handle:
+def readiness(engines: Engines, admit: Admit, policies: InForce) -> Handle:
     """Return the handle of /readyz: 503 while draining, or when every engine has given up."""
 
     async def ready(exchange: Exchange) -> Reply:
@@ -31,8 +32,9 @@ def readiness(engines: Engines, admit: Admit) -> Handle:
         elif failed and len(failed) == len(statuses):
             state = "failed"
         shown = {ref: {"state": s.state, "restarts": s.restarts} for ref, s in statuses.items()}
+        ruled = {"digest": policies.policies.digest, "state": "broken" if policies.problem else "in force"}
         status = 200 if state in ("ready", "degraded") else 503
-        return Reply(status=status, body=msgspec.json.encode({"status": state, "engines": shown}))
+        return Reply(status=status, body=msgspec.json.encode({"status": state, "engines": shown, "policies": ruled}))
 
     return ready
 

@@ -96,6 +96,7 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
     """Return the ledger entry of an exchange that has ended."""
     principal, asked, usage = exchange.principal, exchange.asked, exchange.usage
     salt = random_bytes(16)
+    ruling = exchange.ruling
     return RequestEntry(
         at=exchange.at,
         request_id=exchange.request_id,
@@ -125,6 +126,8 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         learn=exchange.may_learn,
         arm=exchange.arm,
         transfers=_transfers(exchange),
+        policies=ruling.digest if ruling is not None else "",
+        denied_by=ruling.denied_by if ruling is not None else "",
     )
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from tokenworks.core.destination import HERE, Destination
+
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
     """A model version that may answer."""
@@ -17,8 +19,14 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     accepts: str = "restricted"  # the highest label of text that may go to it: lower for a server elsewhere
     owner: str = ""
     tenant: str = ""  # whose it is alone; empty: everybody's
+    region: str = HERE  # where its own engine stands
     created_at: float = 0.0
     trial: OnTrial | None = None  # of an alias
+
+    @property
+    def destination(self) -> Destination:
+        """Where its prompts go when its own engine answers."""
+        return Destination(name=self.ref, region=self.region, clearance=self.accepts)
 
 
 class OnTrial(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,15 +31,20 @@ def outgoing_label(declared: Label | None, *, accepts: Label, clearance: Label, 
     Text that nobody has declared counts as public for a model that may see everything. For one that may not, such as
     a server elsewhere, it counts as the most that the key could have taken it from.
     """
-    if declared is None and accepts is Label.RESTRICTED:
-        return Label.PUBLIC
-    label = clearance if declared is None else declared
+    label = counts_as(declared, accepts=accepts, clearance=clearance)
     if label > accepts:
         raise RefusedError(
             f"model {name!r} may see {accepts} text at most and this prompt counts as {label}: "
             "declare its label with the header x-tokenworks-label, or use a model of this house"
         )
     return label
+
+
+def counts_as(declared: Label | None, *, accepts: Label, clearance: Label, least: Label = Label.PUBLIC) -> Label:
+    """Return the label that a prompt counts as for whom may see `accepts`; `least` can only raise it."""
+    if declared is None:
+        return max(Label.PUBLIC if accepts is Label.RESTRICTED else clearance, least)
+    return max(declared, least)
 
 
 def cleared(destination: Destination, label: Label) -> str:

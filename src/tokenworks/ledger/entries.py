@@ -54,6 +54,8 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     stored: bool = False  # the caller wants to read it again: its texts are kept, whatever `learn` says
     face: str = ""  # how it was asked, where not in OpenAI's words: messages | rerank | responses | batch
     transfers: tuple[Transfer, ...] | None = None  # one for each attempt; None: written before they were counted
+    policies: str = ""  # digest of the policies that decided
+    denied_by: str = ""  # ids of those that denied, with commas; `default` where none permits
 
 
 class FeedbackEntry(Entry, frozen=True, kw_only=True, tag="feedback"):
@@ -161,6 +163,14 @@ class AccessEntry(Entry, frozen=True, kw_only=True, tag="access"):
     ends_at: float | None = None  # when what is taken away ends
 
 
+class PolicyEntry(Entry, frozen=True, kw_only=True, tag="policy"):
+    """From now on this writer decides by these policies: at its start, and whenever they changed."""
+
+    digest: str
+    before: str = ""  # digest of those in force until now; empty at the start
+    policies: tuple[str, ...] = ()  # ids
+
+
 AnyEntry = (
     RequestEntry
     | FeedbackEntry
@@ -171,4 +181,5 @@ AnyEntry = (
     | TurnStepEntry
     | ErasureEntry
     | AccessEntry
+    | PolicyEntry
 )

@@ -1,17 +1,18 @@
-"""May this key ask this of that model: scopes, and the label rule."""
+"""May this key ask this of that model: scopes, and the policies in force."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
-from tokenworks.core.errors import RefusedError
 from tokenworks.core.label import Label
 from tokenworks.gateway.errors import forbidden, not_found
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.releases import Releases, Served
+from tokenworks.gateway.ruling import Rules, Ruling
 from tokenworks.governance.keys import Principal
-from tokenworks.governance.labels import answer_label, cleared, outgoing_label
 
+Look = Callable[[bytes], Awaitable[Label]]
 HOUSE = "house"  # the tenant of the factory itself
 
 
@@ -20,21 +21,34 @@ class Authorise:
     """Fail closed: what no rule allows is refused, with the rule in the message."""
 
     releases: Releases
+    rules: Rules = field(default_factory=Rules)
+    look: Look | None = None  # what raises the label by what stands in the prompt
 
     async def __call__(self, exchange: Exchange, proceed: Handle) -> Reply:
-        """Set the version that will answer and the label of the answer."""
+        """Set the version that will answer, the label of the answer, and who is asked before text goes anywhere."""
         who, name = exchange.who, exchange.what.model
         require_scope(who, "infer")
         served = assign(exchange, await named(self.releases, who, name))
-        model, accepts = Label.parse(served.label), Label.parse(served.accepts)
-        try:
-            prompt = outgoing_label(exchange.label, accepts=accepts, clearance=who.clearance, name=name)
-            exchange.label = answer_label(prompt, model, clearance=who.clearance, name=name)
-            exchange.outgoing, exchange.permits = prompt, cleared
-        except RefusedError as error:
-            raise forbidden(str(error), code="clearance_too_low", param="model") from None
+        least = exchange.least if self.look is None else exchange.least.raised(await self.look(exchange.body))
+        declared, at_s = exchange.label, exchange.at
+        door = self.rules.door(who, served, declared, least, at_s)
+        exchange.ruling = exchange.permits = Ruling(self.rules, who, served, door)
+        if door.refusal:
+            raise forbidden(door.refusal, code=door.code, param="model")
+        for other in (exchange.instead, exchange.beside):
+            if other is not None and self.rules.door(who, other, declared, least, at_s).refusal:
+                _spare(exchange, other)
+        exchange.label, exchange.outgoing = door.label, door.outgoing
         exchange.version = served.ref
         return await proceed(exchange)
+
+
+def _spare(exchange: Exchange, other: Served) -> None:
+    """Forget a version that would be asked too: the policies deny it."""
+    if exchange.instead is other:
+        exchange.instead = None
+    if exchange.beside is other:
+        exchange.beside = None
 
 
 async def find_model(releases: Releases, who: Principal, name: str) -> Served:

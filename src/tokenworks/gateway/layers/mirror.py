@@ -12,7 +12,7 @@ import structlog
 from tokenworks.core.errors import EngineError, StoreError, TokenworksError
 from tokenworks.core.label import Label, highest
 from tokenworks.gateway.errors import ApiError
-from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.exchange import Exchange, Handle, Reply, nothing_permitted
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.notes import Notes, entry_of, outcome_of
@@ -97,6 +97,7 @@ class Mirror:
 def _copy(exchange: Exchange, candidate: Served) -> Exchange:
     """Return the same request as asked of `candidate`, begun now."""
     asked = exchange.what
+    ruling = exchange.ruling.of(candidate) if exchange.ruling is not None else None
     return Exchange(
         endpoint=exchange.endpoint,
         face=exchange.face,
@@ -111,6 +112,9 @@ def _copy(exchange: Exchange, candidate: Served) -> Exchange:
         user=exchange.user,
         conversation=exchange.conversation,
         may_learn=exchange.may_learn,
+        permits=ruling or nothing_permitted,
+        ruling=ruling,
+        outgoing=exchange.outgoing,
         version=candidate.ref,
         arm="shadow",
         outgoing=exchange.outgoing,

@@ -82,6 +82,8 @@ def _turn_to_incumbent(exchange: Exchange) -> None:
     incumbent = exchange.instead
     assert incumbent is not None, "there is an incumbent wherever there is a canary"
     exchange.label = highest([exchange.label or Label.PUBLIC, Label.parse(incumbent.label)])
+    if exchange.ruling is not None:
+        exchange.permits = exchange.ruling = exchange.ruling.of(incumbent)
     exchange.version, exchange.arm, exchange.instead = incumbent.ref, "", None
     exchange.usage, exchange.ttft_s, exchange.engine = Usage(), 0.0, ""
 

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tokenworks.core.errors import ConfigError
 from tokenworks.core.ids import new_id, sha256_hex
 from tokenworks.core.label import Label, highest
 from tokenworks.gateway.errors import bad_request, not_found
@@ -21,6 +20,7 @@ from tokenworks.gateway.responses.fields import Wanted
 from tokenworks.gateway.responses.outcome import Outcome, outcome_of
 from tokenworks.gateway.responses.shown import Kept, input_items, response
 from tokenworks.gateway.responses.streaming import Events
+from tokenworks.gateway.ruling import Least
 from tokenworks.gateway.sse import DONE, payload
 from tokenworks.governance.keys import Principal
 from tokenworks.store.nouns import Object
@@ -101,7 +101,10 @@ class Responses:
     async def keep(self, id: str, exchange: Exchange, kept: Kept, answer: bytes) -> None:
         """Have the response found from now on."""
         digest = _digest(id, exchange.body, answer)
-        body = msgspec.to_builtins(msgspec.structs.replace(kept, label=str(exchange.label), digest=digest))
+        label = exchange.label or Label.PUBLIC
+        outgoing = highest([label, exchange.outgoing])
+        kept = msgspec.structs.replace(kept, label=str(label), outgoing=str(outgoing), digest=digest)
+        body = msgspec.to_builtins(kept)
         found = Object(kind=KIND, id=id, scope=exchange.who.tenant, body=body, created_at=exchange.at)
         await asyncio.to_thread(self._objects.add, found)
 
@@ -176,11 +179,7 @@ class Form:
             return []
         find = self._responses.find
         _, kept, chat, outcome = await asyncio.to_thread(find, self._exchange.who, previous, "previous_response_id")
-        try:
-            declared = Label.parse(self._exchange.declared or "public")
-        except ConfigError as error:
-            raise bad_request(f"header x-tokenworks-label: {error}", param="x-tokenworks-label") from None
-        self._exchange.declared = str(highest([declared, Label.parse(kept.label)]))
+        self._exchange.least = Least(Label.parse(kept.label), Label.parse(kept.outgoing))
         calls = [
             {"id": one.id, "type": "function", "function": {"name": one.name, "arguments": one.arguments}}
             for _, one in sorted(outcome.calls.items())

@@ -15,6 +15,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
     request_id: str
     label: str
+    outgoing: str = "restricted"  # what all of it counts as where it would leave
     digest: str = ""  # of the response's id, prompt and answer: a request's id alone may be another caller's too
     instructed: bool = False  # whether the first message of the chat is the instructions
     previous_response_id: str | None = None
