@@ -33,6 +33,7 @@ GROUPS = (
     "watch",
     "ledger",
     "proofs",
+    "analytics",
     "key",
     "tenant",
     "person",
