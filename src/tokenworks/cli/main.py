@@ -34,6 +34,7 @@ GROUPS = (
     "ledger",
     "proofs",
     "analytics",
+    "hold",
     "key",
     "tenant",
     "person",

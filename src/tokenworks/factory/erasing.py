@@ -14,6 +14,7 @@ from tokenworks.core.errors import NotFoundError
 from tokenworks.core.files import locked
 from tokenworks.core.ids import new_id
 from tokenworks.factory.due import mark
+from tokenworks.factory.holding import refuse_held
 from tokenworks.factory.house import House
 from tokenworks.factory.reach import KIND, Journal, Reach, Target, journals, learned, reach, released_among
 from tokenworks.factory.scratch import sweep
@@ -59,11 +60,12 @@ def look(house: House, target: Target) -> Erased:
 def erase(house: House, target: Target, *, by: str) -> Erased:
     """Erase what `target` names and return what that came to. Done again, it finds nothing left to do.
 
-    Raises `NotFoundError` where nothing of it was ever here.
+    Raises `NotFoundError` where nothing of it was ever here, `RefusedError` where a legal hold covers it.
     """
     with locked(house.home / "work" / "erasing.lock"):
         now = house.clock.now()
         found = reach(house, target, until=now)
+        refuse_held(house, found)
         before = [one for one in journals(house.catalog) if one.target == found.target]
         if before and (before[-1].requests, before[-1].feedback) == (len(found.requests), len(found.feedback)):
             return _Erasing(house, before[-1]).run()
@@ -142,8 +144,12 @@ class _Erasing:
         return found
 
     def _texts(self, found: Reach) -> None:
-        self.house.bodies.erase_requests(found.requests)
+        """Overwrite them here; the subject's key too, so that copies in backups cannot be read any more."""
+        self.house.bodies.erase_requests(found.names)
         self.house.bodies.erase_corrections(found.feedback)
+        target = self.journal.target
+        if target.user:
+            self.house.bodies.erase_subject(target.tenant, target.user, until=self.journal.at)
 
     def _documents(self, found: Reach) -> None:
         """Out of every later reading first, then out of the index and of what was read before."""

@@ -161,6 +161,37 @@ class AccessEntry(Entry, frozen=True, kw_only=True, tag="access"):
     ends_at: float | None = None  # when what is taken away ends
 
 
+class HoldEntry(Entry, frozen=True, kw_only=True, tag="hold"):
+    """A legal hold began or ended: what it covers is neither erased nor dropped for its age."""
+
+    hold_id: str
+    action: str  # set | lifted
+    tenant: str
+    user: str = ""  # a pseudonym; empty: the whole tenant
+    because: str = ""
+    by: str = ""
+
+
+class ConfigEntry(Entry, frozen=True, kw_only=True, tag="config"):
+    """A server started with these settings. Secrets are named and never shown."""
+
+    digest: str  # of all settings
+    version: str  # of Tokenworks
+    changed: dict[str, tuple[str, str]] = {}  # setting -> before and after, since the last start
+    by: str = ""
+
+
+class ReadEntry(Entry, frozen=True, kw_only=True, tag="read"):
+    """An administrator was shown texts of somebody; written before they were shown."""
+
+    request_id: str
+    tenant: str
+    user: str = ""  # whose texts: a pseudonym
+    label: str = ""
+    because: str = ""
+    by: str = ""
+
+
 AnyEntry = (
     RequestEntry
     | FeedbackEntry
@@ -171,4 +202,7 @@ AnyEntry = (
     | TurnStepEntry
     | ErasureEntry
     | AccessEntry
+    | HoldEntry
+    | ConfigEntry
+    | ReadEntry
 )

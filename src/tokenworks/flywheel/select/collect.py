@@ -21,7 +21,7 @@ from tokenworks.core.task import Task
 from tokenworks.flywheel.select.consent import SEARCH, Rules
 from tokenworks.flywheel.select.signals import Collected, Given, Signal, principal_of
 from tokenworks.flywheel.select.texts import Said, answer_of, said
-from tokenworks.ledger.bodies import Bodies
+from tokenworks.ledger.bodies import Bodies, named
 from tokenworks.ledger.entries import ErasureEntry, FeedbackEntry, RequestEntry
 from tokenworks.ledger.reader import read
 
@@ -173,11 +173,11 @@ def _signals(usable: Sequence[RequestEntry], found: _Found, rules: Rules, bodies
     rest = iter(usable)
     while chunk := list(islice(rest, _CHUNK)):
         given = [one for entry in chunk for one in found.feedback.get(entry.request_id, ())]
-        texts = bodies.get_many(entry.request_id for entry in chunk)
+        texts = bodies.get_many(named(entry.tenant, entry.request_id) for entry in chunk)
         corrections = bodies.get_corrections(one.feedback_id for one in given if one.has_correction)
         others = _others(given, found, rules, bodies)
         for entry in chunk:
-            kept = texts.get(entry.request_id)
+            kept = texts.get(named(entry.tenant, entry.request_id))
             heard = said(entry.endpoint, *kept) if kept is not None else None
             if heard is None:
                 if entry.request_id in found.mine:
@@ -195,8 +195,9 @@ def _others(given: Sequence[FeedbackEntry], found: _Found, rules: Rules, bodies:
     wanted = {one.preferred_over: one for one in given if one.preferred_over}
     there = {name: found.compared[name] for name in wanted if name in found.compared}
     may = {name: entry for name, entry in there.items() if not rules.why_not(entry) and rules.is_about(entry)}
-    texts = bodies.get_many(may)
-    return {name: answer_of(may[name].endpoint, answer) for name, (_, answer) in texts.items()}
+    texts = bodies.get_many(named(entry.tenant, name) for name, entry in may.items())
+    kept = {name: texts.get(named(entry.tenant, name)) for name, entry in may.items()}
+    return {name: answer_of(may[name].endpoint, pair[1]) for name, pair in kept.items() if pair is not None}
 
 
 def _given(one: FeedbackEntry, entry: RequestEntry, corrections: Mapping[str, str], others: Mapping[str, str]) -> Given:
