@@ -13,6 +13,7 @@ import msgspec
 from tokenworks.core.errors import NotFoundError
 from tokenworks.core.files import locked
 from tokenworks.core.ids import new_id
+from tokenworks.factory.batch_files import cut_out, cuts
 from tokenworks.factory.due import mark
 from tokenworks.factory.holding import refuse_held
 from tokenworks.factory.house import House
@@ -114,6 +115,7 @@ class _Erasing:
         found = self._find()
         for _ in range(ROUNDS):  # until what came meanwhile is gone too
             self._texts(found)
+            self._batches(found)
             self._documents(found)
             self._derived(found)
             before, found = found, self._find()
@@ -150,6 +152,15 @@ class _Erasing:
         target = self.journal.target
         if target.user:
             self.house.bodies.erase_subject(target.tenant, target.user, until=self.journal.at)
+
+    def _batches(self, found: Reach) -> None:
+        """Out of the files of batches; their old bytes go with the other copies."""
+
+        def going(digest: str) -> None:
+            self._save(artifacts=tuple(sorted({*self.journal.artifacts, digest})))
+
+        for cut in cuts(self.house, found.target.tenant, found.requests):
+            cut_out(self.house, cut, because=self.journal.erasure_id, going=going)
 
     def _documents(self, found: Reach) -> None:
         """Out of every later reading first, then out of the index and of what was read before."""

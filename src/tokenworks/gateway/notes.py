@@ -82,6 +82,8 @@ class Notes:
     def _remember(self, entry: RequestEntry, written: asyncio.Future[Position]) -> None:
         if written.cancelled() or written.exception() is not None:
             return
+        if entry.face == "batch":  # a file of lines would push out everybody who may say something soon
+            return
         self._recent[entry.request_id, entry.tenant] = entry
         if len(self._recent) > REMEMBERED:
             self._recent.popitem(last=False)
