@@ -35,6 +35,7 @@ GROUPS = (
     "proofs",
     "analytics",
     "hold",
+    "witness",
     "key",
     "tenant",
     "person",
