@@ -87,6 +87,20 @@ def test_who_asks_again_after_an_erasure_has_another_key(tmp_path: Path) -> None
         assert bodies.get(named("clinic", "req-2")) == (b"after", b"")
 
 
+def test_a_subject_erased_and_met_again_elsewhere_has_the_key_that_was_made_there(tmp_path: Path) -> None:
+    ours, theirs = Vault(tmp_path), Vault(tmp_path)
+    first = ours.seal(ADA, b"", b"one")
+    assert theirs.erase("clinic", "ada", until=EVER)
+    second = theirs.seal(ADA, b"", b"two")
+    assert ours.open(b"", first) is None
+    third = ours.seal(ADA, b"", b"three")
+    assert second[:16] == third[:16] != first[:16]
+    assert not ours.erase("clinic", "ada", until=0.0)
+    assert ours.erase("clinic", "ada", until=EVER)
+    assert not theirs.erase("clinic", "ada", until=EVER)
+    assert [one.open(b"", each) for one in (ours, theirs) for each in (first, second, third)] == [None] * 6
+
+
 def test_another_process_learns_of_an_erasure_before_it_seals_the_next_text(tmp_path: Path) -> None:
     with opened(tmp_path) as server:
         server.put(named("clinic", "req-1"), b"before", b"", ADA)
