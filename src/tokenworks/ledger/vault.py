@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tokenworks.core.clock import Clock, SystemClock
+from tokenworks.core.entropy import random_bytes
 from tokenworks.core.errors import IntegrityError, RefusedError
 from tokenworks.core.files import locked, write_atomic
 
@@ -82,7 +83,7 @@ class Vault:
     def seal(self, subject: Subject, about: bytes, text: bytes) -> bytes:
         """Return `id of the key | nonce | AES-256-GCM of text`; it opens under the same `about` alone."""
         cipher = self._cipher(subject.tenant, subject.user)
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = random_bytes(NONCE_BYTES)
         return cipher.key_id + nonce + cipher.aead.encrypt(nonce, text, about)
 
     def open(self, about: bytes, sealed: bytes) -> bytes | None:
