@@ -16,7 +16,7 @@ from tokenworks.ledger.spending import alias_of, charged, day_of
 Kind = Literal["text", "integer", "real", "boolean", "json"]
 Row = tuple[Any, ...]
 _KINDS: dict[type, Kind] = {StrType: "text", IntType: "integer", FloatType: "real", BoolType: "boolean"}
-_PLURALS = {"feedback": "feedback"}
+_PLURALS = {"feedback": "feedback", "access": "accesses"}
 _json = msgspec.json.Encoder(order="deterministic")
 
 
