@@ -21,6 +21,7 @@ from tokenworks.governance.limits import Limits
 from tokenworks.ledger.bodies import Bodies
 from tokenworks.ledger.lookup import Lookup
 from tokenworks.ledger.spending import load_spending
+from tokenworks.ledger.vault import Vault
 from tokenworks.ledger.writer import Ledger
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
@@ -42,7 +43,7 @@ async def main(folder: Path, home: Path) -> None:
     release(catalog)
     keys, releases = Keys(catalog.keys), CatalogReleases(catalog.releases, catalog.models)
     secret, _ = keys.create("default")
-    ledger, bodies = Ledger(home / "ledger", "gateway"), Bodies(home / "bodies")
+    ledger, bodies = Ledger(home / "ledger", "gateway"), Bodies(home / "bodies", vault=Vault(home / "keys"))
     pool = Pool(open_model=lambda ref: folder, options=Options(threads=2, cache=str(home / "cache")), wait_s=60)
     await pool.ready("model@1")
     spending = load_spending(home / "ledger", home / "spending.json")

@@ -46,6 +46,7 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     segment_mb: int = 16
     keep_bodies: bool = True  # prompts and answers beside the log: corrections need them
     keep_days: float = 0.0  # older ones are dropped, at the latest a day later; 0: kept for ever
+    keep: dict[str, float] = {}  # days by label, before `keep_days`: restricted = 30
 
 
 class LineSettings(msgspec.Struct, frozen=True, kw_only=True):

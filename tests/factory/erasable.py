@@ -17,6 +17,8 @@ from tokenworks.core.stage import Bench, Outputs, Stage
 from tokenworks.core.task import Task, TaskData, TaskHead
 from tokenworks.factory.house import House
 from tokenworks.flywheel.select.select import Selection
+from tokenworks.ledger.shelf import SEALED, Shelf
+from tokenworks.ledger.vault import Vault
 from tokenworks.line.curate.examples import EXAMPLES, ExamplesParams
 from tokenworks.line.release.release import promote
 from tokenworks.line.run import Runner, stage_key
@@ -96,10 +98,10 @@ def open_home(home: Path) -> Erasable:
 
 
 def bytes_below(home: Path) -> bytes:
-    """Return every byte of every file, with what zstd packed unpacked beside."""
+    """Return every byte of every file, with what zstd packed unpacked beside, and what is sealed opened."""
     import zstandard
 
-    found = []
+    found = _opened(home)
     for path in sorted(home.rglob("*")):
         if not path.is_file():
             continue
@@ -112,6 +114,18 @@ def bytes_below(home: Path) -> bytes:
             except zstandard.ZstdError:
                 continue
     return b"\n".join(found)
+
+
+def _opened(home: Path) -> list[bytes]:
+    """Return the sealed texts that can still be opened: as whoever holds the home can."""
+    if not (home / "keys" / "subjects.keys").exists():
+        return []
+    vault, texts = Vault(home / "keys"), list[bytes | None]()
+    for path in sorted((home / "bodies").glob("*.bodies")):
+        sealed = [one for one in Shelf(path, vault).all() if one.form == SEALED]
+        texts += [vault.open(one.key, one.text) for one in sealed]
+    vault.close()
+    return [text for text in texts if text is not None]
 
 
 def _frames(data: bytes) -> list[int]:

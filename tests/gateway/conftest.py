@@ -32,6 +32,7 @@ from tokenworks.ledger.lookup import Lookup
 from tokenworks.ledger.reader import read
 from tokenworks.ledger.signing import open_key
 from tokenworks.ledger.spending import load_spending
+from tokenworks.ledger.vault import Vault
 from tokenworks.ledger.writer import Ledger
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
@@ -55,7 +56,7 @@ class House:
         self.keys = Keys(self.catalog.keys, fresh_s=0.1)
         self.limits = Limits(self.catalog.objects, fresh_s=0.05)
         self.ledger = Ledger(home / "ledger", "gateway", key=open_key(home / "keys", home / "ledger"))
-        self.bodies = Bodies(home / "bodies")
+        self.bodies = Bodies(home / "bodies", vault=Vault(home / "keys"))
         self.lookup = Lookup(home / "ledger", home / "lookup.db")
         self._folders = folders
         self.releases = CatalogReleases(self.catalog.releases, self.catalog.models, fresh_s=0.1)

@@ -10,6 +10,7 @@ import pytest
 from tokenworks.core.ids import pseudonym
 from tokenworks.gateway.feedback import Feedback
 from tokenworks.gateway.notes import Notes
+from tokenworks.ledger.bodies import named
 from tokenworks.ledger.lookup import Lookup
 
 if TYPE_CHECKING:
@@ -194,6 +195,6 @@ def test_nobody_floods_a_request(house: House, request_id: str) -> None:
 
 
 def test_nothing_can_be_said_of_what_was_erased(house: House, request_id: str) -> None:
-    house.bodies.erase_requests([request_id])
+    house.bodies.erase_requests([named("default", request_id)])
     answer = send(house, {"request_id": request_id, "rating": 1})
     assert (answer.status_code, answer.json()["error"]["code"]) == (410, "request_erased")

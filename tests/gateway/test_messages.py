@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from tokenworks.core.label import Label
+from tokenworks.ledger.bodies import named
 from tokenworks.serving.engine import Options
 
 if TYPE_CHECKING:
@@ -342,7 +343,7 @@ def test_what_was_asked_in_these_words_can_be_judged_like_any(house: House, clie
     said = client.messages.create(messages=USER, **ASKED)
     answer = house.http().post("/v1/feedback", json={"request_id": said._request_id, "rating": 1})
     assert answer.status_code == 201
-    prompt, kept = house.bodies.get(str(said._request_id))
+    prompt, kept = house.bodies.get(named("default", str(said._request_id)))
     assert json.loads(prompt)["messages"] == USER
     assert json.loads(kept)["choices"][0]["message"]["content"] == said.content[0].text
 

@@ -30,7 +30,7 @@ class Mirrored:
     def __init__(self, root: Path) -> None:
         self.root, self.asked = root, []
         self.ledger, self.metrics, self.admit = Ledger(root, "test"), Metrics(), Admit(1024)
-        notes = Notes(self.ledger, bodies=None, find=lambda _: None)
+        notes = Notes(self.ledger, bodies=None, find=lambda *_: None)
         self.mirror = Mirror(notes, self.metrics, self.admit, room=1)
         self.go = asyncio.Event()
         self.go.set()

@@ -12,6 +12,7 @@ import pytest
 from tokenworks.factory.checking import check, detectors
 from tokenworks.gateway.app import build
 from tokenworks.gateway.server import serve
+from tokenworks.ledger.bodies import named
 
 if TYPE_CHECKING:
     from .conftest import House
@@ -58,7 +59,7 @@ def test_personal_data_is_found_named_and_not_repeated(house: House, client: ope
     entry = house.entry(raw.headers["x-request-id"])
     assert (entry.endpoint, entry.outcome, entry.label, entry.learn) == ("moderations", "ok", "confidential", False)
     assert raw.headers["x-tokenworks-label"] == "confidential"
-    assert house.bodies.get(entry.request_id) is None
+    assert house.bodies.get(named("default", entry.request_id)) is None
 
 
 def test_a_secret_makes_a_text_restricted(client: openai.OpenAI) -> None:

@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from tokenworks.core.label import Label
+from tokenworks.ledger.bodies import named
 
 if TYPE_CHECKING:
     from .conftest import House
@@ -52,7 +53,7 @@ def test_the_entry_proves_prompt_and_answer_without_holding_them(house: House) -
     salt = bytes.fromhex(entry.salt)
     assert entry.prompt_digest == hashlib.sha256(salt + body).hexdigest()
     assert entry.answer_digest == hashlib.sha256(salt + answer.content).hexdigest()
-    assert house.bodies.get(entry.request_id) == (body, answer.content)
+    assert house.bodies.get(named("default", entry.request_id)) == (body, answer.content)
     assert all(
         b"a card was lost" not in path.read_bytes() for path in (house.home / "ledger").rglob("*") if path.is_file()
     )

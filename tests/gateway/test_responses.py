@@ -18,6 +18,7 @@ from tokenworks.core.label import Label
 from tokenworks.gateway.app import build
 from tokenworks.gateway.platform.routes import Parts
 from tokenworks.gateway.server import serve
+from tokenworks.ledger.bodies import named
 from tokenworks.store.artifacts import open_artifacts
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def test_a_conversation_goes_on_from_the_last_response(house: House, client: ope
     ]
     same = client.chat.completions.create(model="complete", messages=messages, max_tokens=8, temperature=0.0)
     assert second.parse().output_text == same.choices[0].message.content
-    prompt, _ = house.bodies.get(second.headers["x-request-id"])
+    prompt, _ = house.bodies.get(named("default", second.headers["x-request-id"]))
     assert msgspec.json.decode(prompt)["messages"] == messages  # the old instructions are not carried on
     listed = client.responses.input_items.list(second.parse().id, order="asc").data
     assert [item.role for item in listed] == ["user", "assistant", "user"]
@@ -159,7 +160,7 @@ def test_nothing_is_kept_where_nothing_is_to_be(house: House, client: openai.Ope
     said = client.responses.with_raw_response.create(input="how", store=False, **ASKED)
     with pytest.raises(openai.NotFoundError):
         client.responses.retrieve(said.parse().id)
-    assert house.bodies.get(said.headers["x-request-id"]) is None
+    assert house.bodies.get(named("default", said.headers["x-request-id"])) is None
     keeping_none = make(face(house, keep_bodies=False), house.secret)
     assert keeping_none.responses.create(input="how", **ASKED).store is False
     with pytest.raises(openai.BadRequestError, match="keeps no texts"):

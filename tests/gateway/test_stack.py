@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def test_a_request_passes_the_layers_in_this_order(house: House) -> None:
     record, identify = Record(None, Metrics()), Identify(house.keys)  # type: ignore[arg-type]
     authorise, admit = Authorise(house.releases), Admit(1)
-    notes = Notes(house.ledger, bodies=None, find=lambda _: None)
+    notes = Notes(house.ledger, bodies=None, find=lambda *_: None)
     mirror, rescue = Mirror(notes, Metrics(), admit), Rescue(notes, Metrics())
     limit: Limit = house.gateway.limit
     order = layers(

@@ -8,6 +8,7 @@ import pytest
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.governance.keys import SCOPES
+from tokenworks.ledger.bodies import named
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +46,24 @@ def test_its_tenant_may_ask_it(house, keys):
     with pytest.raises(openai.InternalServerError) as refusal:  # found and allowed; the test has no folder for it
         house.openai(keys[0]).embeddings.create(model="ours", input="x")
     assert "no folder for ours@1" in refusal.value.message
+
+
+def test_two_tenants_that_choose_the_same_request_id_have_a_text_and_feedback_each(house):
+    secrets = {name: house.keys.create(name, scopes=SCOPES)[0] for name in ("north", "south")}
+    for name, secret in secrets.items():
+        body = {"model": "route", "input": f"card of {name}", "user": "ada"}
+        asked = house.http(secret).post("/classify", json=body, headers={"x-request-id": "the-same-id-of-both"})
+        assert (asked.status_code, asked.headers["x-request-id"]) == (200, "the-same-id-of-both")
+    for name, secret in secrets.items():
+        prompt, _ = house.bodies.get(named(name, "the-same-id-of-both"))
+        assert f"card of {name}".encode() in prompt
+        said = house.http(secret).post("/v1/feedback", json={"request_id": "the-same-id-of-both", "correction": name})
+        assert said.status_code == 201, said.text
+        shown = house.http(secret).get("/v1/feedback/the-same-id-of-both").json()["data"]
+        assert [one["id"] for one in shown] == [said.json()["id"]]
+    house.bodies.erase_requests([named("north", "the-same-id-of-both")])
+    again = {name: house.http(secret).post("/v1/feedback", json={"request_id": "the-same-id-of-both", "rating": 1})
+             for name, secret in secrets.items()}  # fmt: skip
+    assert {name: one.status_code for name, one in again.items()} == {"north": 410, "south": 201}
+    data = b"".join(path.read_bytes() for path in (house.home / "bodies").iterdir())
+    assert b"card of" not in data

@@ -16,6 +16,7 @@ from tokenworks.core.ids import pseudonym
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.gateway.served import OnTrial, Served
+from tokenworks.ledger.bodies import named
 from tokenworks.ledger.entries import RequestEntry
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def test_a_shadow_answers_beside_and_is_shown_to_nobody(trial, tiny_classifier):
     shadow = trial.house.entry(answers[0].headers["x-request-id"] + "-shadow")
     assert (shadow.arm, shadow.version, shadow.outcome) == ("shadow", f"tried@{second}", "ok")
     assert trial.entry(answers[0]).arm == "incumbent"
-    assert trial.house.bodies.get(shadow.request_id) is not None
+    assert trial.house.bodies.get(named(shadow.tenant, shadow.request_id)) is not None
 
 
 def test_who_may_not_see_what_the_candidate_learned_from_is_no_part_of_the_trial(trial, tiny_classifier):
@@ -198,7 +199,7 @@ def test_what_may_not_be_learned_from_is_marked_and_its_text_is_not_kept(trial, 
         answer = trial.ask("kim", secret)
     entry = trial.entry(answer)
     assert not entry.learn
-    assert trial.house.bodies.get(entry.request_id) is None
+    assert trial.house.bodies.get(named(entry.tenant, entry.request_id)) is None
     assert trial.entry(trial.ask("kim")).learn
 
 

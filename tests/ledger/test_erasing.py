@@ -183,7 +183,7 @@ def test_old_files_are_dropped_whole_and_growing_ones_of_others_are_not(tmp_path
     (tmp_path / "b-orphan.index").write_bytes(b"")
     with Bodies(tmp_path) as other, Bodies(tmp_path) as bodies:
         other.put("req-3", b"p", b"a")
-        os.utime(other._path, (1000, 1000))
+        os.utime(other._growing[""].path, (1000, 1000))
         assert bodies.count_older(2000) == 3  # what another process has open included
         assert bodies.drop_older(2000) == 2
         assert (bodies.get("req-1"), bodies.get("req-3")) == (None, (b"p", b"a"))

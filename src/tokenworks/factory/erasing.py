@@ -13,7 +13,9 @@ import msgspec
 from tokenworks.core.errors import NotFoundError
 from tokenworks.core.files import locked
 from tokenworks.core.ids import new_id
+from tokenworks.factory.batch_files import cut_out, cuts
 from tokenworks.factory.due import mark
+from tokenworks.factory.holding import refuse_held
 from tokenworks.factory.house import House
 from tokenworks.factory.reach import KIND, Journal, Reach, Target, journals, learned, reach, released_among
 from tokenworks.factory.scratch import sweep
@@ -59,11 +61,12 @@ def look(house: House, target: Target) -> Erased:
 def erase(house: House, target: Target, *, by: str) -> Erased:
     """Erase what `target` names and return what that came to. Done again, it finds nothing left to do.
 
-    Raises `NotFoundError` where nothing of it was ever here.
+    Raises `NotFoundError` where nothing of it was ever here, `RefusedError` where a legal hold covers it.
     """
     with locked(house.home / "work" / "erasing.lock"):
         now = house.clock.now()
         found = reach(house, target, until=now)
+        refuse_held(house, found)
         before = [one for one in journals(house.catalog) if one.target == found.target]
         if before and (before[-1].requests, before[-1].feedback) == (len(found.requests), len(found.feedback)):
             return _Erasing(house, before[-1]).run()
@@ -112,6 +115,7 @@ class _Erasing:
         found = self._find()
         for _ in range(ROUNDS):  # until what came meanwhile is gone too
             self._texts(found)
+            self._batches(found)
             self._documents(found)
             self._derived(found)
             before, found = found, self._find()
@@ -142,8 +146,21 @@ class _Erasing:
         return found
 
     def _texts(self, found: Reach) -> None:
-        self.house.bodies.erase_requests(found.requests)
+        """Overwrite them here; the subject's key too, so that copies in backups cannot be read any more."""
+        self.house.bodies.erase_requests(found.names)
         self.house.bodies.erase_corrections(found.feedback)
+        target = self.journal.target
+        if target.user:
+            self.house.bodies.erase_subject(target.tenant, target.user, until=self.journal.at)
+
+    def _batches(self, found: Reach) -> None:
+        """Out of the files of batches; their old bytes go with the other copies."""
+
+        def going(digest: str) -> None:
+            self._save(artifacts=tuple(sorted({*self.journal.artifacts, digest})))
+
+        for cut in cuts(self.house, found.target.tenant, found.requests):
+            cut_out(self.house, cut, because=self.journal.erasure_id, going=going)
 
     def _documents(self, found: Reach) -> None:
         """Out of every later reading first, then out of the index and of what was read before."""

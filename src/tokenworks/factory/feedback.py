@@ -12,6 +12,8 @@ from tokenworks.core.errors import ConfigError, DataError
 from tokenworks.factory.house import House
 from tokenworks.governance import opinions
 from tokenworks.governance.opinions import Opinion
+from tokenworks.ledger.bodies import named
+from tokenworks.ledger.vault import Subject
 
 
 class Desk:
@@ -33,20 +35,20 @@ class Desk:
         opinions.require_something(opinion)
         asked = self._house.lookup.request(opinion.request_id)
         tenant = asked.tenant if asked is not None else ""
-        erased = self._house.bodies.is_erased(opinion.request_id)
+        erased = self._house.bodies.is_erased(named(tenant, opinion.request_id))
         better = opinions.require_own(opinion.request_id, asked, tenant=tenant, erased=erased)
         if opinion.preferred_over is not None:
-            other = self._house.lookup.request(opinion.preferred_over)
-            gone = self._house.bodies.is_erased(opinion.preferred_over)
+            other = self._house.lookup.request(opinion.preferred_over, tenant)
+            gone = self._house.bodies.is_erased(named(tenant, opinion.preferred_over))
             worse = opinions.require_own(opinion.preferred_over, other, tenant=tenant, erased=gone)
             opinions.require_comparable(better, worse)
         before = self._house.lookup.feedback(opinions.feedback_id(opinion, key_id=self._key_id, once=once))
         if before is not None:
             return opinions.shown(before)
-        opinions.require_room(self._house.lookup.about(opinion.request_id), self._key_id)
+        opinions.require_room(self._house.lookup.about(opinion.request_id, tenant), self._key_id)
         entry = opinions.entry_of(opinion, key_id=self._key_id, tenant=tenant, once=once)
         for name, text in opinions.texts_of(opinion, entry).items():
-            self._house.bodies.put_correction(name, text)
+            self._house.bodies.put_correction(name, text, Subject(tenant, entry.user, better.label))
         self._house.ledger.append(entry)
         return opinions.shown(entry)
 

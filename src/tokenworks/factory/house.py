@@ -18,6 +18,7 @@ from tokenworks.ledger.bodies import Bodies
 from tokenworks.ledger.lookup import Lookup
 from tokenworks.ledger.signing import open_key
 from tokenworks.ledger.spending import Spending, load_spending
+from tokenworks.ledger.vault import Vault
 from tokenworks.ledger.writer import Ledger
 from tokenworks.line.events import Listener, unheard
 from tokenworks.line.release.keys import SigningKey, ensure_signing_key
@@ -119,7 +120,9 @@ class House:
     @cached_property
     def bodies(self) -> Bodies:
         """Prompts, answers and corrections, beside the log."""
-        bodies = Bodies(self.home / "bodies")
+        vault = Vault(self.home / "keys")
+        self._close.append(vault.close)
+        bodies = Bodies(self.home / "bodies", vault=vault)
         self._close.append(bodies.close)
         return bodies
 

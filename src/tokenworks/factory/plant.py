@@ -20,6 +20,7 @@ from tokenworks.core.files import write_atomic
 from tokenworks.core.label import Label
 from tokenworks.core.memory import calm_collector
 from tokenworks.core.request import Request
+from tokenworks.factory.accounting import record_settings
 from tokenworks.factory.base import release_base, release_folder
 from tokenworks.factory.corpora import show
 from tokenworks.factory.granting import opens
@@ -101,6 +102,7 @@ class Plant:
         self.opened = self._begin(self._open_base())
         self._begin(Pilot(house, self.new_release).run())
         self._begin(watch_in_child(house, self._documents_changed))
+        await asyncio.to_thread(record_settings, house)
         self._begin(self._keep())
         self._begin(tuner.run())
         self._begin(self._take_up())

@@ -9,6 +9,7 @@ import msgspec
 from tokenworks.core.errors import ConfigError, NotFoundError
 from tokenworks.core.ids import pseudonym
 from tokenworks.factory.house import House
+from tokenworks.ledger.bodies import named
 from tokenworks.ledger.entries import FeedbackEntry, RequestEntry
 from tokenworks.ledger.reader import read
 from tokenworks.line.descent import Origin, files_of, learned_from, naming, reading, texts_made_of
@@ -72,6 +73,8 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 
     target: Target  # with the tenant of the request
     requests: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # of their texts
+    users: frozenset[str] = frozenset()  # whose texts these are: pseudonyms
     feedback: tuple[str, ...] = ()
     documents: tuple[Origin, ...] = ()
     artifacts: tuple[str, ...] = ()
@@ -125,6 +128,8 @@ def _on_the_ledger(house: House, target: Target, until: float) -> tuple[Reach, s
     found = Reach(
         target=msgspec.structs.replace(target, tenant=tenant),
         requests=tuple(requests),
+        names=tuple(named(one.tenant, one.request_id) for one in requests.values()),
+        users=frozenset([*(one.user for one in requests.values()), *(one.user for one in theirs)]),
         feedback=tuple(one.feedback_id for one in theirs),
     )
     return found, {*requests, *(one.request_id for one in theirs)}

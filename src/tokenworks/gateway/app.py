@@ -51,8 +51,8 @@ class Bodies(BodyStore, Texts, KeptTexts, Protocol):
 class Rows(Given, Protocol):
     """Requests and feedback on the ledger, by name."""
 
-    def request(self, request_id: str) -> RequestEntry | None:
-        """Return the request."""
+    def request(self, request_id: str, tenant: str) -> RequestEntry | None:
+        """Return the tenant's request."""
         ...
 
 

@@ -17,7 +17,9 @@ from tokenworks.gateway.notes import Notes, Writer
 from tokenworks.gateway.openai.bodies import check_text, decode, malformed
 from tokenworks.governance import opinions
 from tokenworks.governance.opinions import NotTakenError, Opinion
+from tokenworks.ledger.bodies import named
 from tokenworks.ledger.entries import FeedbackEntry, RequestEntry
+from tokenworks.ledger.vault import Subject
 
 MOST_AT_ONCE = 1000
 REMEMBERED = 65_536
@@ -27,11 +29,11 @@ _raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 class Texts(Protocol):
     """Texts of feedback beside the log."""
 
-    def put_correction(self, feedback_id: str, text: str) -> None:
+    def put_correction(self, feedback_id: str, text: str, subject: Subject) -> None:
         """Keep the text."""
         ...
 
-    def is_erased(self, request_id: str) -> bool:
+    def is_erased(self, request: str) -> bool:
         """Return whether what was asked and answered was erased."""
         ...
 
@@ -39,7 +41,7 @@ class Texts(Protocol):
 class Given(Protocol):
     """Feedback that the log has; asked in threads."""
 
-    def about(self, request_id: str) -> list[FeedbackEntry]:
+    def about(self, request_id: str, tenant: str) -> list[FeedbackEntry]:
         """Return all feedback on a request, the oldest first."""
         ...
 
@@ -68,7 +70,7 @@ class Feedback:
         """Answer with all feedback on one request of the caller's tenant."""
         require_scope(exchange.who, "feedback")
         await self._own(exchange, exchange.target)
-        found = await asyncio.to_thread(self._given.about, exchange.target)
+        found = await asyncio.to_thread(self._given.about, exchange.target, exchange.who.tenant)
         body = {"object": "list", "data": [opinions.shown(entry) for entry in found]}
         return Reply(status=200, body=msgspec.json.encode(body))
 
@@ -102,22 +104,25 @@ class Feedback:
             if opinion.preferred_over is not None:
                 opinions.require_comparable(asked, await self._own(exchange, opinion.preferred_over))
             async with self._lock:
-                return await self._take(exchange, opinion, once)
+                return await self._take(exchange, opinion, asked, once)
         except NotTakenError as error:
             raise ApiError(error.status, str(error), code=error.code, param=error.param) from None
 
     async def _own(self, exchange: Exchange, request_id: str) -> RequestEntry:
-        asked = await self._notes.find(request_id)
-        erased = asked is not None and await asyncio.to_thread(self._texts.is_erased, request_id)
+        tenant = exchange.who.tenant
+        asked = await self._notes.find(request_id, tenant)
+        erased = asked is not None and await asyncio.to_thread(self._texts.is_erased, named(tenant, request_id))
         try:
-            return opinions.require_own(request_id, asked, tenant=exchange.who.tenant, erased=erased)
+            return opinions.require_own(request_id, asked, tenant=tenant, erased=erased)
         except NotTakenError as error:
             raise ApiError(error.status, str(error), code=error.code, param=error.param) from None
 
-    async def _take(self, exchange: Exchange, opinion: Opinion, once: str) -> tuple[int, dict[str, Any]]:
+    async def _take(
+        self, exchange: Exchange, opinion: Opinion, asked: RequestEntry, once: str
+    ) -> tuple[int, dict[str, Any]]:
         who = exchange.who
         name = opinions.feedback_id(opinion, key_id=who.key_id, once=once)
-        given = await asyncio.to_thread(self._given.about, opinion.request_id)
+        given = await asyncio.to_thread(self._given.about, opinion.request_id, who.tenant)
         before = self._taken.get(name) or next((entry for entry in given if entry.feedback_id == name), None)
         if before is not None:
             if not opinions.same(before, opinion):
@@ -126,7 +131,7 @@ class Feedback:
         opinions.require_room(given, who.key_id)
         entry = opinions.entry_of(opinion, key_id=who.key_id, tenant=who.tenant, once=once)
         try:
-            await self._write(opinion, entry)
+            await self._write(opinion, entry, asked.label)
         except StoreError as error:
             raise not_recorded(error) from None
         self._taken[entry.feedback_id] = entry
@@ -134,10 +139,11 @@ class Feedback:
             self._taken.popitem(last=False)
         return 201, opinions.shown(entry)
 
-    async def _write(self, opinion: Opinion, entry: FeedbackEntry) -> None:
+    async def _write(self, opinion: Opinion, entry: FeedbackEntry, label: str) -> None:
         """Texts first: an entry never points to a text that is not there."""
+        subject = Subject(entry.tenant, entry.user, label)
         for name, text in opinions.texts_of(opinion, entry).items():
-            await asyncio.to_thread(self._texts.put_correction, name, text)
+            await asyncio.to_thread(self._texts.put_correction, name, text, subject)
         await self._ledger.record(entry)
 
 

@@ -12,8 +12,10 @@ from typing import Protocol
 
 from tokenworks.core.entropy import random_bytes
 from tokenworks.gateway.exchange import Exchange
+from tokenworks.ledger.bodies import named
 from tokenworks.ledger.entries import Entry, RequestEntry, Transfer
 from tokenworks.ledger.position import Position
+from tokenworks.ledger.vault import Subject
 
 REMEMBERED = 65_536
 SMALL_BYTES = 64 << 10  # a write of less costs less than the way to a thread and back
@@ -39,12 +41,12 @@ class Writer(Protocol):
 class BodyStore(Protocol):
     """Prompts and answers beside the log."""
 
-    def put(self, request_id: str, prompt: bytes, answer: bytes) -> None:
+    def put(self, request: str, prompt: bytes, answer: bytes, subject: Subject) -> None:
         """Keep both."""
         ...
 
 
-FindRequest = Callable[[str], RequestEntry | None]
+FindRequest = Callable[[str, str], RequestEntry | None]  # (id, tenant)
 
 
 class Notes:
@@ -54,7 +56,7 @@ class Notes:
         self._ledger = ledger
         self._bodies = bodies
         self._find = find
-        self._recent: OrderedDict[str, RequestEntry] = OrderedDict()
+        self._recent: OrderedDict[tuple[str, str], RequestEntry] = OrderedDict()
 
     def write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> asyncio.Future[Position]:
         """Return what holds its place once the entry is durable; raise `StoreError` here or there when it cannot be.
@@ -65,13 +67,14 @@ class Notes:
         if bodies is not None and len(prompt) + len(answer) > SMALL_BYTES:
             return asyncio.ensure_future(self._write_large(bodies, entry, prompt, answer))
         if bodies is not None:
-            bodies.put(entry.request_id, prompt, answer)
+            bodies.put(named(entry.tenant, entry.request_id), prompt, answer, _subject(entry))
         writing = self._ledger.enqueue(entry)
         writing.add_done_callback(partial(self._remember, entry))
         return writing
 
     async def _write_large(self, bodies: BodyStore, entry: RequestEntry, prompt: bytes, answer: bytes) -> Position:
-        await asyncio.to_thread(bodies.put, entry.request_id, prompt, answer)
+        name = named(entry.tenant, entry.request_id)
+        await asyncio.to_thread(bodies.put, name, prompt, answer, _subject(entry))
         writing = self._ledger.enqueue(entry)
         writing.add_done_callback(partial(self._remember, entry))
         return await writing
@@ -79,7 +82,9 @@ class Notes:
     def _remember(self, entry: RequestEntry, written: asyncio.Future[Position]) -> None:
         if written.cancelled() or written.exception() is not None:
             return
-        self._recent[entry.request_id] = entry
+        if entry.face == "batch":  # a file of lines would push out everybody who may say something soon
+            return
+        self._recent[entry.request_id, entry.tenant] = entry
         if len(self._recent) > REMEMBERED:
             self._recent.popitem(last=False)
 
@@ -87,9 +92,13 @@ class Notes:
         """Return the signed promise that the entry stands there."""
         return self._ledger.receipt(entry, position, entry.request_id)
 
-    async def find(self, request_id: str) -> RequestEntry | None:
-        """Return the entry of a request, however long ago."""
-        return self._recent.get(request_id) or await asyncio.to_thread(self._find, request_id)
+    async def find(self, request_id: str, tenant: str) -> RequestEntry | None:
+        """Return the entry of a tenant's request, however long ago."""
+        return self._recent.get((request_id, tenant)) or await asyncio.to_thread(self._find, request_id, tenant)
+
+
+def _subject(entry: RequestEntry) -> Subject:
+    return Subject(entry.tenant, entry.user, entry.label)
 
 
 def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer: bytes) -> RequestEntry:

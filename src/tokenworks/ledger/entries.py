@@ -171,6 +171,37 @@ class PolicyEntry(Entry, frozen=True, kw_only=True, tag="policy"):
     policies: tuple[str, ...] = ()  # ids
 
 
+class HoldEntry(Entry, frozen=True, kw_only=True, tag="hold"):
+    """A legal hold began or ended: what it covers is neither erased nor dropped for its age."""
+
+    hold_id: str
+    action: str  # set | lifted
+    tenant: str
+    user: str = ""  # a pseudonym; empty: the whole tenant
+    because: str = ""
+    by: str = ""
+
+
+class ConfigEntry(Entry, frozen=True, kw_only=True, tag="config"):
+    """A server started with these settings. Secrets are named and never shown."""
+
+    digest: str  # of all settings
+    version: str  # of Tokenworks
+    changed: dict[str, tuple[str, str]] = {}  # setting -> before and after, since the last start
+    by: str = ""
+
+
+class ReadEntry(Entry, frozen=True, kw_only=True, tag="read"):
+    """An administrator was shown texts of somebody; written before they were shown."""
+
+    request_id: str
+    tenant: str
+    user: str = ""  # whose texts: a pseudonym
+    label: str = ""
+    because: str = ""
+    by: str = ""
+
+
 AnyEntry = (
     RequestEntry
     | FeedbackEntry
@@ -182,4 +213,7 @@ AnyEntry = (
     | ErasureEntry
     | AccessEntry
     | PolicyEntry
+    | HoldEntry
+    | ConfigEntry
+    | ReadEntry
 )

@@ -22,11 +22,12 @@ from tokenworks.ledger.reader import Cursor, writers
 
 HOUSE = "house"  # the tenant of our own judging: nobody gives feedback on it
 BATCH = 20_000
-_VERSION = 1
+_VERSION = 2
 _TABLES = """
-CREATE TABLE requests (id TEXT PRIMARY KEY, model TEXT NOT NULL, entry BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE feedback (id TEXT PRIMARY KEY, request TEXT NOT NULL, at REAL NOT NULL, correction INTEGER NOT NULL,
-  entry BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE requests (id TEXT NOT NULL, tenant TEXT NOT NULL, model TEXT NOT NULL, entry BLOB NOT NULL,
+  PRIMARY KEY (id, tenant)) WITHOUT ROWID;
+CREATE TABLE feedback (id TEXT PRIMARY KEY, request TEXT NOT NULL, tenant TEXT NOT NULL, at REAL NOT NULL,
+  correction INTEGER NOT NULL, entry BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX feedback_by_request ON feedback (request);
 CREATE INDEX feedback_by_time ON feedback (at);
 CREATE TABLE places (writer TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
@@ -50,12 +51,13 @@ class Lookup:
         """Let go of the file."""
         self._database.close()
 
-    def request(self, request_id: str) -> RequestEntry | None:
-        """Return the request, None where the log does not have it."""
-        rows = self._ask("SELECT entry FROM requests WHERE id = ?", (request_id,))
+    def request(self, request_id: str, tenant: str | None = None) -> RequestEntry | None:
+        """Return the request (of the tenant), None where the log does not have it: callers choose ids."""
+        query = "SELECT entry FROM requests WHERE id = ? AND (? IS NULL OR tenant = ?)"
+        rows = self._ask(query, (request_id, tenant, tenant))
         if not rows:
             self.catch_up()
-            rows = self._ask("SELECT entry FROM requests WHERE id = ?", (request_id,))
+            rows = self._ask(query, (request_id, tenant, tenant))
         return _request(rows[0][0]) if rows else None
 
     def feedback(self, feedback_id: str) -> FeedbackEntry | None:
@@ -64,16 +66,18 @@ class Lookup:
         rows = self._ask("SELECT entry FROM feedback WHERE id = ?", (feedback_id,))
         return _feedback(rows[0][0]) if rows else None
 
-    def about(self, request_id: str) -> list[FeedbackEntry]:
-        """Return all feedback on a request, the oldest first."""
+    def about(self, request_id: str, tenant: str = "") -> list[FeedbackEntry]:
+        """Return all feedback on a request (of the tenant), the oldest first."""
         self.catch_up()
-        rows = self._ask("SELECT entry FROM feedback WHERE request = ? ORDER BY at, id", (request_id,))
+        query = "SELECT entry FROM feedback WHERE request = ? AND ? IN ('', tenant) ORDER BY at, id"
+        rows = self._ask(query, (request_id, tenant))
         return [_feedback(row[0]) for row in rows]
 
     def since(self, model: str, since: float, *, limit: int = 1000) -> list[tuple[FeedbackEntry, RequestEntry]]:
         """Return the newest feedback given after `since` on requests to `model` (empty: to any), the oldest first."""
         self.catch_up()
-        query = """SELECT f.entry, r.entry FROM feedback f JOIN requests r ON r.id = f.request
+        query = """SELECT f.entry, r.entry FROM feedback f JOIN requests r
+          ON r.id = f.request AND f.tenant IN ('', r.tenant)
           WHERE f.at > ? AND (? = '' OR r.model = ?) ORDER BY f.at DESC, f.id DESC LIMIT ?"""
         rows = self._ask(query, (since, model, model, limit))
         return [(_feedback(given), _request(asked)) for given, asked in reversed(rows)]
@@ -81,7 +85,8 @@ class Lookup:
     def count(self, model: str, since: float) -> tuple[int, int]:
         """Return how many corrections and how many feedback entries were given on requests to `model` after `since`."""
         self.catch_up()
-        query = """SELECT COALESCE(SUM(f.correction), 0), COUNT(*) FROM feedback f JOIN requests r ON r.id = f.request
+        query = """SELECT COALESCE(SUM(f.correction), 0), COUNT(*) FROM feedback f JOIN requests r
+          ON r.id = f.request AND f.tenant IN ('', r.tenant)
           WHERE f.at > ? AND r.model = ?"""
         ((corrections, entries),) = self._ask(query, (since, model))
         return corrections, entries
@@ -112,17 +117,18 @@ class Lookup:
             places[position.writer], count = position.index, count + 1
             if isinstance(entry, RequestEntry):
                 if entry.tenant != HOUSE:
-                    requests.append((entry.request_id, entry.model, _encode(entry)))
+                    requests.append((entry.request_id, entry.tenant, entry.model, _encode(entry)))
             elif isinstance(entry, FeedbackEntry):
-                row = (entry.feedback_id, entry.request_id, entry.at, entry.has_correction, _encode(entry))
+                packed = _encode(entry)
+                row = (entry.feedback_id, entry.request_id, entry.tenant, entry.at, entry.has_correction, packed)
                 feedback.append(row)
         if not count:
             return 0
         try:
             with self._database:
                 self._database.execute("BEGIN IMMEDIATE")
-                self._database.executemany("INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", requests)
-                self._database.executemany("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?)", feedback)
+                self._database.executemany("INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?)", requests)
+                self._database.executemany("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?)", feedback)
                 self._database.executemany(
                     "INSERT INTO places VALUES (?, ?)"
                     " ON CONFLICT (writer) DO UPDATE SET last = MAX(last, excluded.last)",

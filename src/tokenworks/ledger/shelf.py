@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import struct
 from bisect import bisect_left
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -25,7 +25,7 @@ SUFFIX = ".bodies"
 COMPRESS_FROM = 256  # bytes; shorter texts would only grow
 MAX_TEXT_BYTES = 256 << 20
 HEAD = struct.Struct("<IHIB")
-PLAIN, ZSTD, ERASED = 0, 1, 2
+PLAIN, ZSTD, ERASED, SEALED = 0, 1, 2, 3  # within a sealed text the first byte says which of the first two it is
 _SLOT = 16  # bytes of an index entry: hash of the key, then the offset, both big-endian so that they sort as bytes
 
 
@@ -38,13 +38,29 @@ class Found(NamedTuple):
     end: int
 
 
-def record(key: bytes, text: bytes, compressor: zstandard.ZstdCompressor) -> bytes:
-    """Return `text` in the form that it has in the file."""
+class Opener(Protocol):
+    """Who can open sealed texts."""
+
+    def open(self, about: bytes, sealed: bytes) -> bytes | None:
+        """Return the text, None where its key was erased."""
+        ...
+
+    def is_erased(self, sealed: bytes) -> bool:
+        """Return whether the key of a sealed text was erased."""
+        ...
+
+
+def record(
+    key: bytes, text: bytes, compressor: zstandard.ZstdCompressor, seal: Callable[[bytes, bytes], bytes] | None = None
+) -> bytes:
+    """Return `text` in the form that it has in the file, sealed by `seal(key, text)` where there is one."""
     form = PLAIN
     if len(text) >= COMPRESS_FROM:
         packed = compressor.compress(text)
         if len(packed) < len(text):
             form, text = ZSTD, packed
+    if seal is not None:
+        form, text = SEALED, seal(key, bytes((form,)) + text)
     body = HEAD.pack(0, len(key), len(text), form)[4:] + key + text
     return struct.pack("<I", crc32(body)) + body
 
@@ -58,8 +74,9 @@ def erased(key: bytes, text_bytes: int = 0) -> bytes:
 class Shelf:
     """A file of texts, read by key. Texts that another process adds are found as they come."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, opener: Opener | None = None) -> None:
         self.path = path
+        self._opener = opener
         self._index = b""
         self._offsets: dict[bytes, int] = {}
         self._scanned = 0
@@ -67,12 +84,12 @@ class Shelf:
     def find(self, key: bytes) -> bytes | None:
         """Return the text last stored under `key`, or None where there is none or it was erased."""
         found = self._found(key)
-        return None if found is None or found.form == ERASED else _unpacked(found)
+        return None if found is None else self._text(found)
 
     def is_erased(self, key: bytes) -> bool:
         """Return whether a text under `key` was erased here."""
         found = self._found(key)
-        return found is not None and found.form == ERASED
+        return found is not None and self._is_gone(found)
 
     def places(self, keys: set[bytes]) -> list[int]:
         """Return where the last texts under `keys` may be: no need to read the file where that is nowhere."""
@@ -105,8 +122,24 @@ class Shelf:
                 found = read_at(file.fileno(), offset)
                 if found is None:
                     raise self._damaged(offset)
-                if found.key in wanted and found.form != ERASED:  # another key may have the same hash
-                    yield found.key, _unpacked(found)
+                if found.key in wanted and (text := self._text(found)) is not None:  # others may have the same hash
+                    yield found.key, text
+
+    def _text(self, found: Found) -> bytes | None:
+        if found.form == ERASED:
+            return None
+        if found.form != SEALED:
+            return _unpacked(found.form, found.text)
+        opened = self._opened_by().open(found.key, found.text)
+        return None if opened is None else _unpacked(opened[0], opened[1:])
+
+    def _is_gone(self, found: Found) -> bool:
+        return found.form == ERASED or (found.form == SEALED and self._opened_by().is_erased(found.text))
+
+    def _opened_by(self) -> Opener:
+        if self._opener is None:
+            raise IntegrityError(f"{self.path}: its texts are sealed; open it with the keys of its home")
+        return self._opener
 
     def _damaged(self, offset: int) -> IntegrityError:
         return IntegrityError(f"{self.path}: the text at byte {offset} is damaged; restore the file from a backup")
@@ -124,6 +157,14 @@ class Shelf:
         with self.path.open("rb") as file:
             self._offset(file.fileno(), b"")
         return len(self._index) // _SLOT if self._index else len(self._offsets)
+
+    def all(self) -> Iterator[Found]:
+        """Yield every text as it lies there, also those that a later one replaced."""
+        with self.path.open("rb") as file:
+            offset = 0
+            while (found := read_at(file.fileno(), offset)) is not None:
+                yield found
+                offset = found.end
 
     @property
     def index_path(self) -> Path:
@@ -203,10 +244,10 @@ def _read_erased(file: int, offset: int, start: bytes, size: int) -> Found | Non
     return Found(start[HEAD.size : middle], b"", ERASED, offset + size)
 
 
-def _unpacked(found: Found) -> bytes:
-    if found.form == PLAIN:
-        return found.text
-    return zstandard.ZstdDecompressor().decompress(found.text, max_output_size=MAX_TEXT_BYTES)
+def _unpacked(form: int, text: bytes) -> bytes:
+    if form == PLAIN:
+        return text
+    return zstandard.ZstdDecompressor().decompress(text, max_output_size=MAX_TEXT_BYTES)
 
 
 def _hash(key: bytes) -> bytes:

@@ -58,6 +58,11 @@ class Witness:
         """By which others check its cosignatures."""
         return self._signer.public
 
+    @property
+    def folder(self) -> Path:
+        """Where it keeps what it saw."""
+        return self._folder
+
     def folder_of(self, origin: str) -> Path:
         """Return where it keeps what it knows of a log: named as its address in the witness protocol."""
         return self._folder / sha256(origin.encode()).hexdigest()

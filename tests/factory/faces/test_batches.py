@@ -12,6 +12,11 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from factory.platform_house import lines, name_of, until
+from tokenworks.core.errors import ErasedError
+from tokenworks.core.ids import pseudonym, sha256_hex
+from tokenworks.factory.erasing import erase
+from tokenworks.factory.house import House
+from tokenworks.factory.reach import target_of
 
 OVER = ("completed", "failed", "cancelled", "expired")
 
@@ -62,6 +67,39 @@ def test_every_line_is_answered_once_and_what_failed_stands_apart(server):
     assert len(written) == len(set(written)) == 40
     assert {entries[id].outcome for id in written} == {"ok", "refused"}
     assert batch.usage.input_tokens == sum(entries[id].prompt_tokens for id in written)
+
+
+def test_erasing_a_user_reaches_into_the_files_of_batches_while_the_server_serves(server):
+    client, model = server.client(), name_of(server, "bert")
+    rows = [row(number, {"model": model, "input": f"card {number}"}) for number in range(12)]
+    for number in (3, 7):
+        rows[number]["body"] |= {"input": f"zanzibar {number}", "user": "ada@example.org"}
+    batch = ended(client, begin(client, rows))
+    before = {one["custom_id"]: one for one in read(client, batch.output_file_id)}
+    hers = [before[f"row-{number}"]["response"]["request_id"] for number in (3, 7)]
+    assert [entry.user for entry in server.requests() if entry.request_id in hers] == [
+        pseudonym("default", "ada@example.org")
+    ] * 2
+    old = [client.files.content(id).read() for id in (batch.input_file_id, batch.output_file_id)]
+    with House(home=server.home) as house:
+        done = erase(house, target_of(user="ada@example.org", tenant="default"), by="officer")
+        assert done.requests == 2
+        again = erase(house, target_of(user="ada@example.org", tenant="default"), by="officer")
+        assert again.erasure_id == done.erasure_id
+        for data in old:
+            with pytest.raises(ErasedError, match=done.erasure_id):
+                house.artifacts.get_bytes(sha256_hex(data))
+    after = {one["custom_id"]: one for one in read(client, batch.output_file_id)}
+    assert {name for name in before if before[name] != after[name]} == {"row-3", "row-7"}
+    assert after["row-3"]["error"]["code"] == "erased"
+    assert after["row-3"]["response"] is None
+    asked = client.files.content(batch.input_file_id).read()
+    assert (asked.count(b"card"), asked.count(b"zanzibar"), asked.count(b"\n")) == (10, 0, 12)
+    assert client.files.retrieve(batch.input_file_id).bytes == len(asked)
+    again = ended(client, client.batches.create(
+        input_file_id=batch.input_file_id, endpoint="/v1/embeddings", completion_window="24h"
+    ))  # fmt: skip
+    assert (again.status, [one.line for one in again.errors.data]) == ("failed", [4, 8])
 
 
 def test_a_killed_server_goes_on_where_it_was(server):

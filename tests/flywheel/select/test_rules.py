@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flywheel.select.home import NOW, task_of
+from tokenworks.flywheel.select import collect
 
 TASK = task_of()
 
@@ -88,9 +89,25 @@ def test_later_entries_are_not_seen_and_the_same_call_gives_the_same_artifacts(h
 
 def test_texts_that_were_not_kept_are_counted(home):
     home.say("req-lost", "shipping")
-    home.runner.ledger.append(_entry("req-lost"))
+    home.runner.ledger.append(_entry("req-lost", tenant="clinic"))
     chosen = home.select(TASK)
     assert chosen.report.left_out == {"no text kept": 1}
+
+
+def test_what_another_tenant_says_of_a_request_of_the_same_id_is_no_feedback_on_it(home):
+    request = home.correct("my parcel is late", "shipping")
+    home.runner.ledger.append(_entry(request, tenant="rival", salt="00", prompt_digest="of another text"))
+    home.say(request, "sabotage", tenant="rival")
+    chosen = home.select(TASK)
+    assert [(row["text"], row["label"]) for row in home.learned(chosen)] == [("my parcel is late", "shipping")]
+
+
+def test_an_id_that_was_chosen_many_times_is_sampled_once(home, monkeypatch):
+    monkeypatch.setattr(collect, "MOST_UNLABELLED", 3)
+    for number in range(20):
+        home.ask(f"text {number}")
+        home.runner.ledger.append(_entry("req-00001", tenant="clinic"))
+    assert len(home.rows(home.select(TASK).unlabelled)) <= 3
 
 
 def test_what_came_since_the_turn_before_is_counted_as_new(home):
@@ -109,7 +126,8 @@ def test_nothing_at_all_is_a_selection_of_nothing(home):
     assert "nothing to learn" in chosen.story()[0]
 
 
-def _entry(name):
+def _entry(name, **changes):
     from tokenworks.ledger.entries import RequestEntry
 
-    return RequestEntry(at=NOW - 5, request_id=name, endpoint="classify", outcome="ok", status=200, model="route")
+    facts = {"endpoint": "classify", "outcome": "ok", "status": 200, "model": "route", **changes}
+    return RequestEntry(at=NOW - 5, request_id=name, **facts)

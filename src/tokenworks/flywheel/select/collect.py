@@ -16,12 +16,13 @@ from typing import BinaryIO
 
 import msgspec
 
+from tokenworks.core.ids import sha256_hex
 from tokenworks.core.label import Label
 from tokenworks.core.task import Task
 from tokenworks.flywheel.select.consent import SEARCH, Rules
 from tokenworks.flywheel.select.signals import Collected, Given, Signal, principal_of
 from tokenworks.flywheel.select.texts import Said, answer_of, said
-from tokenworks.ledger.bodies import Bodies
+from tokenworks.ledger.bodies import Bodies, named
 from tokenworks.ledger.entries import ErasureEntry, FeedbackEntry, RequestEntry
 from tokenworks.ledger.reader import read
 
@@ -45,6 +46,10 @@ class _Found:
     answered: int = 0
     set_aside: Counter[str] = field(default_factory=Counter)
 
+    def about(self, entry: RequestEntry) -> list[FeedbackEntry]:
+        """Return what its own tenant said of a request: callers choose ids, and another tenant may choose the same."""
+        return [one for one in self.feedback.get(entry.request_id, ()) if one.tenant in ("", entry.tenant)]
+
 
 def collect(task: Task, ledger_root: Path, bodies: Bodies, *, until: float, file: BinaryIO) -> Collected:
     """Write the signals of `task` to `file`, oldest first, after a head line; return what the head says.
@@ -61,8 +66,8 @@ def collect(task: Task, ledger_root: Path, bodies: Bodies, *, until: float, file
         task=task.name,
         until=until,
         requests=found.answered,
-        feedback=sum(len(found.feedback[name]) for name in found.mine),
-        unknown=sum(len(some) for name, some in found.feedback.items() if name not in found.mine),
+        feedback=(known := sum(len(found.about(entry)) for entry in found.mine.values())),
+        unknown=sum(map(len, found.feedback.values())) - known,
         set_aside={},
         label="public",
         principals=0,
@@ -99,12 +104,12 @@ def _requests(found: _Found, rules: Rules, ledger_root: Path) -> None:
             continue
         name = entry.request_id
         if name in compared:
-            found.compared[name] = entry
+            found.compared[named(entry.tenant, name)] = entry
         if not rules.is_about(entry):
             continue
         found.answered += entry.outcome == "ok"
-        if name in found.feedback:
-            found.mine[name] = entry
+        if found.about(entry):
+            found.mine[named(entry.tenant, name)] = entry
         else:
             _sample(found, rules, entry)
 
@@ -112,15 +117,15 @@ def _requests(found: _Found, rules: Rules, ledger_root: Path) -> None:
 def _sample(found: _Found, rules: Rules, entry: RequestEntry) -> None:
     """Keep the entries whose ids have the lowest hashes: a random sample that no order of reading changes."""
     rank = -int.from_bytes(blake2b(entry.request_id.encode(), digest_size=8).digest())  # a heap gives up its least
-    here = (rank, entry.request_id)
+    here = (rank, named(entry.tenant, entry.request_id))
     full = len(found.sample) >= MOST_UNLABELLED
     if (full and here < found.sample[0]) or rules.why_not(entry):
         return
     if full:
-        del found.sampled[heapq.heapreplace(found.sample, here)[1]]
+        found.sampled.pop(heapq.heapreplace(found.sample, here)[1], None)  # an id that was chosen twice is there once
     else:
         heapq.heappush(found.sample, here)
-    found.sampled[entry.request_id] = entry
+    found.sampled[here[1]] = entry
 
 
 def _usable(found: _Found, rules: Rules) -> list[RequestEntry]:
@@ -172,31 +177,39 @@ def _written(
 def _signals(usable: Sequence[RequestEntry], found: _Found, rules: Rules, bodies: Bodies) -> Iterator[Signal]:
     rest = iter(usable)
     while chunk := list(islice(rest, _CHUNK)):
-        given = [one for entry in chunk for one in found.feedback.get(entry.request_id, ())]
-        texts = bodies.get_many(entry.request_id for entry in chunk)
+        given = [one for entry in chunk for one in found.about(entry)]
+        texts = bodies.get_many(named(entry.tenant, entry.request_id) for entry in chunk)
         corrections = bodies.get_corrections(one.feedback_id for one in given if one.has_correction)
         others = _others(given, found, rules, bodies)
         for entry in chunk:
-            kept = texts.get(entry.request_id)
+            kept = _own(entry, texts.get(named(entry.tenant, entry.request_id)))
             heard = said(entry.endpoint, *kept) if kept is not None else None
             if heard is None:
-                if entry.request_id in found.mine:
+                if named(entry.tenant, entry.request_id) in found.mine:
                     found.set_aside["no text kept" if kept is None else "nothing to learn from its text"] += 1
                 continue
             feedback = tuple(
                 _given(one, entry, corrections, others)
-                for one in sorted(found.feedback.get(entry.request_id, ()), key=lambda one: (one.at, one.feedback_id))
+                for one in sorted(found.about(entry), key=lambda one: (one.at, one.feedback_id))
             )
             yield _signal(entry, heard, feedback)
 
 
+def _own(entry: RequestEntry, kept: tuple[bytes, bytes] | None) -> tuple[bytes, bytes] | None:
+    """Return the texts if they are the request's: in old homes two tenants that chose one id shared a place."""
+    if kept is None or not entry.prompt_digest:
+        return kept
+    return kept if sha256_hex(bytes.fromhex(entry.salt) + kept[0]) == entry.prompt_digest else None
+
+
 def _others(given: Sequence[FeedbackEntry], found: _Found, rules: Rules, bodies: Bodies) -> Mapping[str, str]:
     """Return the answers that were liked less, where they may be learned from too."""
-    wanted = {one.preferred_over: one for one in given if one.preferred_over}
+    wanted = {named(one.tenant, one.preferred_over) for one in given if one.preferred_over}
     there = {name: found.compared[name] for name in wanted if name in found.compared}
     may = {name: entry for name, entry in there.items() if not rules.why_not(entry) and rules.is_about(entry)}
     texts = bodies.get_many(may)
-    return {name: answer_of(may[name].endpoint, answer) for name, (_, answer) in texts.items()}
+    own = {name: _own(may[name], kept) for name, kept in texts.items()}
+    return {name: answer_of(may[name].endpoint, kept[1]) for name, kept in own.items() if kept is not None}
 
 
 def _given(one: FeedbackEntry, entry: RequestEntry, corrections: Mapping[str, str], others: Mapping[str, str]) -> Given:
@@ -211,7 +224,7 @@ def _given(one: FeedbackEntry, entry: RequestEntry, corrections: Mapping[str, st
         outcome=one.outcome,
         signal=one.signal,
         preferred_over=one.preferred_over,
-        other_answer=others.get(one.preferred_over),
+        other_answer=others.get(named(one.tenant, one.preferred_over)),
     )
 
 

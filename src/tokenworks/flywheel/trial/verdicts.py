@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tokenworks.ledger.bodies import named
 from tokenworks.ledger.entries import FeedbackEntry
 
-TextOf = Callable[[str], str | None]  # by id; None where the text was not kept
+TextOf = Callable[[str], str | None]  # by the name that bodies have; None where the text was not kept
 SIGNALS = {"accepted": 1.0, "edited": 0.0, "regenerated": 0.0}
 
 
@@ -20,7 +21,9 @@ def success_of(entry: FeedbackEntry, answer_of: TextOf, correction_of: TextOf) -
     if entry.rating:
         return 1.0 if entry.rating > 0 else 0.0
     if entry.has_correction:
-        return float(agrees(entry.feedback_id, answer_of(entry.request_id), correction_of) or False)
+        return float(
+            agrees(entry.feedback_id, answer_of(named(entry.tenant, entry.request_id)), correction_of) or False
+        )
     return SIGNALS.get(entry.signal)
 
 

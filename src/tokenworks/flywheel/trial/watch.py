@@ -15,6 +15,7 @@ from tokenworks.flywheel.trial.monitor import Arm
 from tokenworks.flywheel.trial.terms import Terms
 from tokenworks.flywheel.trial.trial import Trial
 from tokenworks.flywheel.trial.verdicts import TextOf, agrees, success_of
+from tokenworks.ledger.bodies import named
 from tokenworks.ledger.entries import FeedbackEntry, RequestEntry
 from tokenworks.ledger.reader import read
 
@@ -115,7 +116,8 @@ class Watch:
             self.trial.observe(asked.arm, at=entry.at, user=asked.user, success=success, source=entry.key_id)
             return
         beside = self._asked.pop(entry.request_id + SHADOW, None)
-        right = agrees(entry.feedback_id, self._answer_of(entry.request_id + SHADOW), self._correction_of)
+        shadow = named(entry.tenant, entry.request_id + SHADOW)
+        right = agrees(entry.feedback_id, self._answer_of(shadow), self._correction_of)
         if beside is None or not entry.has_correction or right is None:
             return  # only a correction says what a shadow's answer, which nobody saw, would have been worth
         self.trial.observe_pair(

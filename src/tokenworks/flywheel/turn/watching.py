@@ -25,8 +25,8 @@ def watched(works: Works, release: Release, task: Task) -> Trial:
 
 
 def _watch(works: Works, release: Release, task: Task) -> Watch:
-    def answer(request_id: str) -> str | None:
-        kept = works.bodies.get(request_id)
+    def answer(request: str) -> str | None:
+        kept = works.bodies.get(request)
         return answer_of(ENDPOINTS.get(task.kind, "chat.completions"), kept[1]) if kept is not None else None
 
     return Watch(

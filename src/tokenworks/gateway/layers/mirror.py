@@ -117,6 +117,4 @@ def _copy(exchange: Exchange, candidate: Served) -> Exchange:
         outgoing=exchange.outgoing,
         version=candidate.ref,
         arm="shadow",
-        outgoing=exchange.outgoing,
-        permits=exchange.permits,
     )

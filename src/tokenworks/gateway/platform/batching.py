@@ -18,13 +18,13 @@ from tokenworks.gateway.platform.asking import NotAllowedError, patiently
 from tokenworks.gateway.platform.batches import ENDPOINTS, KIND, LIVE, Batch, Wrong, at_status, get
 from tokenworks.gateway.platform.filing import Filing
 from tokenworks.gateway.platform.lines import answered, check, read_line
+from tokenworks.gateway.platform.room import Room
 from tokenworks.gateway.platform.sheet import ERRORS, OUTPUT, Sheet
 from tokenworks.gateway.platform.shelf import change
 from tokenworks.gateway.platform.tally import Tally
 from tokenworks.store.objects import Objects
 
-PAUSE_S = 0.02  # how often a line that gives way looks whether there is room
-ROUND = 256  # lines read at a time
+ROUND = 256  # lines read at a time, and the most that may be asked and not yet written
 TELL_S = 1.0  # how often the counts are told while a batch runs
 log = structlog.get_logger()
 
@@ -50,10 +50,8 @@ class Batching:
         self._filing = filing
         self._answer = answer
         self._folder = folder
-        self._in_flight = in_flight
-        self._concurrency = concurrency
+        self._room = Room(in_flight, concurrency)
         self._clock = clock
-        self._asking = 0
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._unwanted: set[str] = set()
@@ -122,6 +120,7 @@ class Batching:
         """Ask what is not written yet; return why it could not go on, nothing where it could."""
         told_s = self._clock.monotonic()
         wrong: list[Wrong] = []
+        unwritten = asyncio.Semaphore(ROUND)
 
         async def one(number: int, data: bytes) -> None:
             try:
@@ -129,16 +128,17 @@ class Batching:
             except NotAllowedError as refused:
                 wrong.append(Wrong(code="not_allowed", message=str(refused)))
             finally:
-                self._asking -= 1
+                unwritten.release()
 
         try:
             async with asyncio.TaskGroup() as group:
                 async for number, data in _later(self._filing.lines(batch)):
                     if number in pen.tally.done:
                         continue
-                    await self._room()
+                    await unwritten.acquire()
+                    await self._room.enter()
                     if id in self._unwanted or wrong or self._clock.now() >= batch.expires_at:
-                        self._asking -= 1
+                        self._room.leave()
                         break
                     group.create_task(one(number, data))
                     if self._clock.monotonic() - told_s > TELL_S:
@@ -149,21 +149,18 @@ class Batching:
         return wrong
 
     async def _line(self, id: str, batch: Batch, number: int, data: bytes, pen: _Pen) -> None:
-        line = read_line(data)
-        endpoint = ENDPOINTS[batch.endpoint]
-        given = await patiently(
-            self._answer,
-            Request(endpoint=endpoint, body=line.body, key=batch.key_id, label=batch.data_label, face="batch"),
-        )
+        try:
+            line = read_line(data)
+            endpoint = ENDPOINTS[batch.endpoint]
+            given = await patiently(
+                self._answer,
+                Request(endpoint=endpoint, body=line.body, key=batch.key_id, label=batch.data_label, face="batch"),
+            )
+        finally:
+            self._room.leave()
         if given.status == 401:
             raise NotAllowedError(given.body["error"]["message"])
         await pen.write(number, given, answered(id, number, line.custom_id, given))
-
-    async def _room(self) -> None:
-        """Wait until another line may be asked, and count it as asked."""
-        while self._asking >= (1 if self._in_flight() > self._asking else self._concurrency):
-            await asyncio.sleep(PAUSE_S)
-        self._asking += 1
 
     def _begin(self, id: str, total: int) -> None:
         now = int(self._clock.now())

@@ -23,6 +23,7 @@ from tokenworks.gateway.responses.streaming import Events
 from tokenworks.gateway.ruling import Least
 from tokenworks.gateway.sse import DONE, payload
 from tokenworks.governance.keys import Principal
+from tokenworks.ledger.bodies import named
 from tokenworks.store.nouns import Object
 from tokenworks.store.objects import Objects
 
@@ -33,7 +34,7 @@ _json = msgspec.json.Decoder(dict[str, Any]).decode
 class KeptTexts(Protocol):
     """Prompts and answers beside the log, by request."""
 
-    def get(self, request_id: str) -> tuple[bytes, bytes] | None:
+    def get(self, request: str) -> tuple[bytes, bytes] | None:
         """Return both, None where they were never kept, or are gone."""
         ...
 
@@ -64,7 +65,7 @@ class Responses:
         call.known()
         found, kept, _, _ = self.find(call.who, call.targets[0])
         assert self._texts is not None, "something was found"
-        self._texts.erase_requests([kept.request_id])
+        self._texts.erase_requests([named(call.who.tenant, kept.request_id)])
         self._objects.delete(KIND, found.id)
         return {"id": found.id, "object": "response", "deleted": True}
 
@@ -83,7 +84,7 @@ class Responses:
         kept = msgspec.convert(found.body, Kept) if found is not None else None
         texts = None
         if found and kept and found.scope == who.tenant and Label.parse(kept.label) <= who.clearance and self._texts:
-            texts = self._texts.get(kept.request_id)
+            texts = self._texts.get(named(who.tenant, kept.request_id))
         if found is None or kept is None or texts is None or _digest(id, *texts) != kept.digest:
             raise not_found(
                 f"response {id!r} does not exist, is no longer kept, or is not yours",

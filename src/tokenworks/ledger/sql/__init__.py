@@ -1,0 +1,1 @@
+"""The log as tables: folded, queried, exported. Dropped and made again, the tables hold the same rows."""
