@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,6 +13,7 @@ from tokenworks.core.errors import ConfigError
 from tokenworks.core.toml import convert, read_toml
 
 PREFIX = "TOKENWORKS_"
+Amount = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,30 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     wait_s: float = 30.0  # how long a request waits for room that those under way may still leave
     answer_tokens: int = 1024  # the most of a chat answer whose caller set no bound and has a limit
+
+
+class AdmissionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose turn it is at an engine, and how long it is waited for."""
+
+    slots: int = 0  # requests that an engine works on at a time; 0: engines.max_batch
+    deadline_s: float = 600.0  # for which answers are planned whose callers say no other
+    deadlines_s: dict[str, float] = {}  # the same, by model
+
+
+class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a million tokens of a model cost, in units of the currency."""
+
+    input: Amount = 0.0
+    cached: Amount | None = None  # of the prompt, where the engine had it already; by default as any
+    output: Amount = 0.0
+
+
+class PriceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The price list, by which each request's entry says what it cost. Without one nothing costs anything."""
+
+    currency: str = "EUR"
+    batch_share: Amount = 0.5  # of the price, for lines of batches
+    models: dict[str, ModelPrice] = {}  # by model; `*`: every other
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +169,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
     identity: IdentitySettings = IdentitySettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    prices: PriceSettings = PriceSettings()
     store: StoreSettings = StoreSettings()
     ledger: LedgerSettings = LedgerSettings()
     line: LineSettings = LineSettings()

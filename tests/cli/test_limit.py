@@ -20,3 +20,15 @@ def test_a_limit_without_a_bound_ends_with_status_2(tmp_path):
     done = tokenworks(tmp_path, "limit", "set", "--tenant", "acme")
     assert done.returncode == 2
     assert "bounds nothing" in done.stderr
+
+
+def test_money_a_share_and_a_priority_are_set_and_shown(tmp_path):
+    done = tokenworks(
+        tmp_path, *("limit", "set", "--tenant", "acme", "--money-per-month", "50.25"),
+        *("--weight", "2", "--priority", "batch"),
+    )  # fmt: skip
+    assert done.stdout.strip() == "set for tenant=acme: 50.25 money per month, weight 2, priority at most batch"
+    (shown,) = json.loads(tokenworks(tmp_path, "--json", "limit", "list").stdout)
+    assert (shown["limit"]["money_per_month_micro"], shown["micro_this_month"]) == (50_250_000, 0)
+    assert "(spent 0 this month)" in tokenworks(tmp_path, "limit", "list").stdout
+    assert tokenworks(tmp_path, "limit", "set", "--tenant", "acme", "--money-per-day", "nan").returncode == 2

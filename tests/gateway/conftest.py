@@ -18,8 +18,11 @@ import pytest
 from tokenworks.core.errors import NotFoundError
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion, Release
+from tokenworks.factory.limiting import price_list, spent_by
+from tokenworks.gateway.admission.remembered import Remembered
 from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.layers.limit import Limit
+from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.limits.counters import LocalCounters
 from tokenworks.gateway.releases import CatalogReleases
 from tokenworks.gateway.search import Found, SearchCall
@@ -37,17 +40,20 @@ from tokenworks.ledger.writer import Ledger
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
 from tokenworks.serving.supervisor import Policy
-from tokenworks.settings import ServerSettings
+from tokenworks.settings import ModelPrice, PriceSettings, ServerSettings
 from tokenworks.store.catalog import open_catalog
 
 T = TypeVar("T")
+PRICES = PriceSettings(models={"complete": ModelPrice(input=1000.0, cached=100.0, output=3000.0)})
 TEXTS = ["the quick brown fox jumps over the lazy dog", "how do I reset my password", "a card was lost in the mail"]
 
 
 class House:
     """Everything that `tokenworks up` would start, in one process, with a client's view of it."""
 
-    def __init__(self, home: Path, folders: dict[str, Path], server: ServerSettings) -> None:
+    def __init__(
+        self, home: Path, folders: dict[str, Path], server: ServerSettings, schedule: Schedule | None = None
+    ) -> None:
         self.home = home
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -58,10 +64,12 @@ class House:
         self.ledger = Ledger(home / "ledger", "gateway", key=open_key(home / "keys", home / "ledger"))
         self.bodies = Bodies(home / "bodies", vault=Vault(home / "keys"))
         self.lookup = Lookup(home / "ledger", home / "lookup.db")
+        self.remembered = Remembered(home / "idempotency")
         self._folders = folders
         self.releases = CatalogReleases(self.catalog.releases, self.catalog.models, fresh_s=0.1)
         self.secret, self.key = self.keys.create("default", name="tests", scopes=frozenset(SCOPES))
         self._clients: dict[str, httpx.Client] = {}
+        self.schedule = schedule
         self.pool: Pool
         self.gateway: Gateway
         self.server: Server
@@ -89,13 +97,15 @@ class House:
             lookup=self.lookup,
             search=_search,
             server=server,
+            schedule=self.schedule,
+            idempotency=self.remembered,
         )
         self.server = await serve(self.gateway.app, "127.0.0.1", 0, drain_s=5)
 
     def limiting(self) -> Limit:
         spending = load_spending(self.home / "ledger", self.home / "spending.json")
-        counters = LocalCounters(lambda claim: spending.total(claim.window, *claim.subject))
-        return Limit(self.limits, spending, counters, wait_s=10, answer_tokens=64)
+        counters = LocalCounters(spent_by(spending))
+        return Limit(self.limits, spending, counters, wait_s=10, answer_tokens=64, prices=price_list(PRICES))
 
     def _open(self, ref: str) -> Path:
         if ref not in self._folders:
@@ -171,6 +181,7 @@ class House:
         self.ledger.close()
         self.bodies.close()
         self.lookup.close()
+        self.remembered.close()
         self.catalog.close()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()

@@ -63,6 +63,38 @@ async def test_no_order_of_requests_overspends_a_budget(
     assert counters._held == {}
 
 
+@settings(max_examples=200, deadline=None)
+@given(requests=requests, budget=st.integers(0, 300), price=st.integers(0, 3), ends=st.permutations(range(6)))
+async def test_no_order_of_ends_overspends_money_or_loses_any(
+    requests: list[tuple[int, float, int]], budget: int, price: int, ends: list[int]
+) -> None:
+    """Answers end in any order, some by a cancel that delivered nothing: both kinds of budget hold and come back."""
+    spent = {"day": 0, "money-day": 0}
+    counters = LocalCounters(lambda claim: spent[claim.kind])
+    limit = Limit(subject=WHO, tokens_per_day=budget, money_per_day_micro=budget)
+    under_way: list[tuple[list[Claim], int]] = []
+
+    async def end(place: int) -> None:
+        claims, tokens = under_way.pop(place)
+        spent["day"] += tokens
+        spent["money-day"] += tokens * price
+        await counters.settle([claim for claim in claims if claim.kind == "day"], tokens)
+        await counters.settle([claim for claim in claims if claim.kind == "money-day"], tokens * price)
+
+    for number, (most, share, _) in enumerate(requests):
+        claims = claims_of([limit], at=NOON, likely=most, most=most, most_micro=most * price, currency="EUR")
+        if (await counters.take(claims)).granted:
+            under_way.append((claims, int(most * share)))
+        if len(under_way) > 3:
+            await end(ends[number % 6] % len(under_way))
+        held = sum(claim.amount for claims, _ in under_way for claim in claims if claim.kind == "money-day")
+        assert spent["money-day"] + held <= budget
+    while under_way:
+        await end(ends[len(under_way) % 6] % len(under_way))
+    assert max(spent.values()) <= budget
+    assert counters._held == {}
+
+
 @settings(max_examples=100, deadline=None)
 @given(pauses=st.lists(st.floats(0, 30), min_size=1, max_size=60), rate=st.integers(1, 20))
 async def test_a_rate_lets_through_no_more_than_a_minute_and_what_time_brings(pauses: list[float], rate: int) -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
+from tokenworks.gateway.admission.place import Place
 from tokenworks.gateway.limits.counters import LocalCounters
 from tokenworks.governance.limits import Limit, Subject
 from tokenworks.ledger.entries import RequestEntry
-from tokenworks.ledger.spending import charged, day_of, load_spending
+from tokenworks.ledger.spending import charged, charged_micro, day_of, load_spending
 
 if TYPE_CHECKING:
     from .conftest import House
@@ -48,7 +49,7 @@ def spent(house: House, tenant: str) -> int:
     return sum(charged(e) for e in house.entries() if isinstance(e, RequestEntry) and e.tenant == tenant)
 
 
-def limit(house: House, subject: Subject, **bounds: int) -> None:
+def limit(house: House, subject: Subject, **bounds: Any) -> None:
     house.limits.set(Limit(subject=subject, **bounds))
     time.sleep(FRESH_S)  # until the gateway has read it
 
@@ -199,3 +200,60 @@ def test_counters_are_given_back_after_every_kind_of_end(house: House, caller: t
     counters = house.gateway.limit._counters
     assert isinstance(counters, LocalCounters)
     house.wait_until(lambda: not counters._held)
+
+
+def money(house: House, tenant: str) -> int:
+    return sum(charged_micro(e) for e in house.entries() if isinstance(e, RequestEntry) and e.tenant == tenant)
+
+
+async def test_a_budget_in_money_is_not_overspent_by_300_requests_at_once(
+    house: House, caller: tuple[str, Subject]
+) -> None:
+    secret, subject = caller
+    usage = ask(house, secret).parse().usage
+    cost = usage.prompt_tokens * 1000 + usage.completion_tokens * 3000  # millionths: [prices] in conftest
+    most = (len(PROMPT) + 2) * 1000 + TOKENS * 3000
+    limit(house, subject, money_per_month_micro=cost + 29 * cost + most)  # one was asked already, then 30 fit
+    answers = await ask_many(house, secret, 300)
+    assert [status for status, _ in answers].count(200) == 30
+    assert {body["error"]["code"] for status, body in answers if status != 200} == {"insufficient_quota"}
+    spent_micro = money(house, subject.tenant)
+    rebuilt = load_spending(house.home / "ledger", house.home / f"{subject.tenant}.json")
+    assert rebuilt.spent(day_of(time.time())[:7], tenant=subject.tenant).micro == spent_micro <= 30 * cost + most
+    assert spent_micro == sum(
+        e.price_micro for e in house.entries() if isinstance(e, RequestEntry) and e.tenant == subject.tenant
+    )
+
+
+def test_the_price_stands_on_the_entry_and_the_budget_in_the_headers(house: House, caller: tuple[str, Subject]) -> None:
+    secret, subject = caller
+    limit(house, subject, money_per_day_micro=2_000_000)
+    answer = ask(house, secret)
+    usage, entry = answer.parse().usage, house.entry(answer.headers["x-request-id"])
+    fresh = usage.prompt_tokens - entry.cached_tokens
+    assert entry.price_micro == fresh * 1000 + entry.cached_tokens * 100 + usage.completion_tokens * 3000
+    assert answer.headers["x-tokenworks-budget-limit-money"] == "2.000000 EUR"
+    left = (2_000_000 - (len(PROMPT) + 2) * 1000 - TOKENS * 3000) / 1e6
+    assert answer.headers["x-tokenworks-budget-remaining-money"] == f"{left:.6f} EUR"
+    with pytest.raises(openai.RateLimitError, match=r"2\.000000 EUR a day .* may need 6\.\d+ EUR"):
+        ask(house, secret, max_tokens=2000)
+
+
+def test_a_key_may_be_held_to_a_priority(house: House, caller: tuple[str, Subject]) -> None:
+    secret, subject = caller
+    limit(house, subject, priority="batch")
+    seen: list[str] = []
+    place = house.gateway.schedule._places.setdefault("complete@1", Place(1000, most=10))
+    enter = place.queue.enter
+    place.queue.enter = lambda ticket: seen.append(ticket.priority.name) or enter(ticket)  # type: ignore[method-assign]
+    slots, place.queue.slots = place.queue.slots, 1000
+    try:
+        ask(house, secret, extra_headers={"x-tokenworks-priority": "interactive"})
+        ask(house, secret, extra_headers={"x-tokenworks-priority": "flywheel"})
+        house.limits.drop(subject)
+        time.sleep(FRESH_S)
+        ask(house, secret)
+    finally:
+        place.queue.slots = slots
+        del place.queue.enter
+    assert seen == ["BATCH", "FLYWHEEL", "INTERACTIVE"]

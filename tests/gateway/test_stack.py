@@ -12,9 +12,12 @@ from tokenworks.gateway.layers.identify import Identify
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.measure import measure
 from tokenworks.gateway.layers.mirror import Mirror
+from tokenworks.gateway.layers.once import Once
 from tokenworks.gateway.layers.record import Record
 from tokenworks.gateway.layers.rescue import Rescue
 from tokenworks.gateway.layers.route import route
+from tokenworks.gateway.layers.schedule import Schedule
+from tokenworks.gateway.layers.terms import Terms
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.notes import Notes
 from tokenworks.gateway.stack import fold, layers, stack
@@ -29,17 +32,25 @@ def test_a_request_passes_the_layers_in_this_order(house: House) -> None:
     authorise, admit = Authorise(house.releases), Admit(1)
     notes = Notes(house.ledger, bodies=None, find=lambda *_: None)
     mirror, rescue = Mirror(notes, Metrics(), admit), Rescue(notes, Metrics())
+    terms, schedule = Terms(), Schedule()
+    once = Once(None, None, notes.find)
     limit: Limit = house.gateway.limit
     order = layers(
         record=record,
         identify=identify,
         authorise=authorise,
+        terms=terms,
+        once=once,
         limit=limit,
         admit=admit,
         mirror=mirror,
+        schedule=schedule,
         rescue=rescue,
     )
-    assert order == [record, identify, classify, authorise, limit, admit, mirror, rescue, route, measure]
+    assert order == [
+        *(record, identify, classify, authorise, terms, once, limit, admit),
+        *(mirror, schedule, rescue, route, measure),
+    ]
 
 
 def noting(name: str, seen: list[str]) -> Layer:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tokenworks.core.errors import ConfigError, NotFoundError
-from tokenworks.governance.limits import Limit, Limits, Subject, applying
+from tokenworks.core.priority import Priority
+from tokenworks.governance.limits import Limit, Limits, Share, Subject, applying, share
 from tokenworks.store.catalog import open_catalog
 
 ANN = Subject("acme", "tw-ann00001", "route")
@@ -32,6 +33,19 @@ def test_limits_of_others_do_not_apply_and_the_house_is_nobody():
     assert applying([bounded(Subject(tenant="*"))], Subject("house", "plant", "route")) == []
 
 
+def test_shares_come_from_the_limit_that_names_most_exactly_and_take_no_bound_away():
+    rules = [
+        Limit(subject=Subject(tenant="*"), concurrency=5, weight=2.0, priority="standard"),
+        Limit(subject=Subject(tenant="acme"), weight=3.0),
+        Limit(subject=Subject(key="tw-ann00001"), priority="batch"),
+    ]
+    for order in (rules, rules[::-1]):
+        assert share(order, ANN) == Share(3.0, Priority.BATCH)
+        assert share(order, Subject("other", "k", "m")) == Share(2.0, Priority.STANDARD)
+        assert share(order, Subject("house", "plant", "route")) == Share()
+        assert [limit.concurrency for limit in applying(order, ANN)] == [5]
+
+
 async def test_limits_are_kept_replaced_and_dropped(tmp_path):
     with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog:
         limits = Limits(catalog.objects, fresh_s=0.0)
@@ -50,6 +64,9 @@ async def test_limits_are_kept_replaced_and_dropped(tmp_path):
     [
         (Limit(subject=Subject(tenant="acme")), "bounds nothing"),
         (bounded(Subject(tenant="acme"), -1), "concurrency -1 for 'tenant=acme' is negative"),
+        (Limit(subject=Subject(tenant="acme"), weight=0.0), "weight 0 for 'tenant=acme' is not above 0"),
+        (Limit(subject=Subject(tenant="acme"), weight=float("nan")), "weight nan"),
+        (Limit(subject=Subject(tenant="acme"), priority="urgent"), "none of interactive, standard, batch, flywheel"),
         (bounded(Subject(tenant="house")), "is the factory itself"),
         (bounded(Subject(tenant="a b")), "neither spaces"),
     ],

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tokenworks.core.errors import ConfigError
+from tokenworks.core.priority import NAMES
 from tokenworks.governance.limits import Limit, Subject
 
+if TYPE_CHECKING:
+    from tokenworks.factory.limiting import Standing
+
+MOST_MONEY = 1e12
 group = typer.Typer(no_args_is_help=True, help="How much anybody may have.", rich_markup_mode=None)
 Tenant = Annotated[str, typer.Option(help="Of this tenant; '*': of each by itself.")]
 Key = Annotated[str, typer.Option(help="Of this key, as `key list` shows it; '*': of each by itself.")]
@@ -30,6 +36,10 @@ def set_limit(
     concurrency: Annotated[int | None, typer.Option(help="Requests at the same time.")] = None,
     tokens_per_day: Annotated[int | None, typer.Option(help="Tokens each UTC day: a hard stop.")] = None,
     tokens_per_month: Annotated[int | None, typer.Option(help="Tokens each UTC month: a hard stop.")] = None,
+    money_per_day: Annotated[float | None, typer.Option(help="Money each UTC day, by [prices]: a hard stop.")] = None,
+    money_per_month: Annotated[float | None, typer.Option(help="Money each UTC month: a hard stop.")] = None,
+    weight: Annotated[float | None, typer.Option(help="Share of full engines, where others have 1.")] = None,
+    priority: Annotated[str | None, typer.Option(help=f"At most this urgent: {', '.join(NAMES)}.")] = None,
 ) -> None:
     """Set the limit of a tenant, a key, a model, or a combination; it replaces the one that was there."""
     limit = Limit(
@@ -39,6 +49,10 @@ def set_limit(
         concurrency=concurrency,
         tokens_per_day=tokens_per_day,
         tokens_per_month=tokens_per_month,
+        money_per_day_micro=_micro(money_per_day),
+        money_per_month_micro=_micro(money_per_month),
+        weight=weight,
+        priority=priority,
     )
     with context.obj.factory() as factory:
         factory.limits.set(limit)
@@ -53,7 +67,7 @@ def list_limits(context: typer.Context) -> None:
     lines = [f"{'whose':<32} {'spent today':>12} {'this month':>12}  limit"]
     for one in standings:
         spent = ["-" if tokens is None else str(tokens) for tokens in (one.spent_today, one.spent_this_month)]
-        lines.append(f"{one.limit.subject!s:<32} {spent[0]:>12} {spent[1]:>12}  {_bounds(one.limit)}")
+        lines.append(f"{one.limit.subject!s:<32} {spent[0]:>12} {spent[1]:>12}  {_bounds(one.limit)}{_money(one)}")
     context.obj.show(standings, "\n".join(lines))
 
 
@@ -66,6 +80,33 @@ def drop(context: typer.Context, tenant: Tenant = "", key: Key = "", model: Mode
     context.obj.show({"dropped": str(subject)}, f"dropped the limit for {subject}")
 
 
+def _money(one: Standing) -> str:
+    """Return what was spent in money, where that is limited."""
+    spent = [
+        f"{micro / 1e6:g} {when}"
+        for bound, micro, when in (
+            (one.limit.money_per_day_micro, one.micro_today, "today"),
+            (one.limit.money_per_month_micro, one.micro_this_month, "this month"),
+        )
+        if bound is not None and micro is not None
+    ]
+    return f" (spent {', '.join(spent)})" if spent else ""
+
+
+def _micro(money: float | None) -> int | None:
+    if money is not None and not abs(money) < MOST_MONEY:
+        raise ConfigError(f"{money} is no sum of money; give one below {MOST_MONEY:g}")
+    return None if money is None else round(money * 1e6)
+
+
 def _bounds(limit: Limit) -> str:
     amounts = {name: getattr(limit, name) for name in limit.__struct_fields__ if name != "subject"}
-    return ", ".join(f"{amount} {name.replace('_', ' ')}" for name, amount in amounts.items() if amount is not None)
+    return ", ".join(_bound(name, amount) for name, amount in amounts.items() if amount is not None)
+
+
+def _bound(name: str, amount: float | str) -> str:
+    if name in ("weight", "priority"):
+        return f"{name} {amount:g}" if isinstance(amount, float) else f"{name} at most {amount}"
+    if name.endswith("_micro"):
+        return f"{float(amount) / 1e6:g} {name.removesuffix('_micro').replace('_', ' ')}"
+    return f"{amount} {name.replace('_', ' ')}"

@@ -20,6 +20,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""  # the API key presented
     label: str = ""  # the data class declared by the caller, empty when not declared
     face: str = ""  # what it is part of: batch
+    priority: str = ""  # interactive | standard | batch | flywheel; empty: as whose work it is
 
     @property
     def model(self) -> str:

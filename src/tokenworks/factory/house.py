@@ -11,6 +11,7 @@ from typing import Self
 from tokenworks.core.clock import SystemClock
 from tokenworks.core.errors import ConflictError
 from tokenworks.factory.identity import finish_changes, keys_of, people_of
+from tokenworks.gateway.admission.remembered import Remembered
 from tokenworks.governance.keys import Keys
 from tokenworks.governance.limits import Limits
 from tokenworks.governance.people import People
@@ -125,6 +126,13 @@ class House:
         bodies = Bodies(self.home / "bodies", vault=vault)
         self._close.append(bodies.close)
         return bodies
+
+    @cached_property
+    def idempotency(self) -> Remembered:
+        """Idempotency keys that were used."""
+        remembered = Remembered(self.home / "idempotency")
+        self._close.append(remembered.close)
+        return remembered
 
     @cached_property
     def key(self) -> SigningKey:

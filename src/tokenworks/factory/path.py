@@ -15,6 +15,8 @@ from tokenworks.factory.limiting import limiting
 from tokenworks.factory.remote import WithRemote
 from tokenworks.factory.telemetry import Telemetry, telemetry
 from tokenworks.gateway.app import Gateway, build
+from tokenworks.gateway.layers.schedule import Schedule
+from tokenworks.gateway.layers.terms import Terms
 from tokenworks.gateway.platform.routes import Parts
 from tokenworks.gateway.releases import CatalogReleases, Releases
 from tokenworks.gateway.search import Search
@@ -108,6 +110,12 @@ def request_path(
         parts=parts,
         policies=InForce(house.home / "policies"),
         look=looking(settings.policy.detect),
+        idempotency=house.idempotency if parts else None,  # only a server is asked from outside
+        terms=Terms(settings.admission.deadline_s, settings.admission.deadlines_s),
+        schedule=Schedule(
+            lambda ref: settings.admission.slots or settings.engines.max_batch,
+            most_waiting=max(1, settings.server.max_in_flight // 2),
+        ),
         engines=lambda: {**warm.status(), **pool.status()},
         around=traces.around,
     )

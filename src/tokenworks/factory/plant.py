@@ -217,7 +217,7 @@ class Plant:
 
         async def embed(texts: list[str]) -> NDArray[np.float32]:
             began = time.monotonic()
-            vectors = await self._embed(texts)
+            vectors = await self._embed(texts, "batch")
             await asyncio.sleep(rest * (time.monotonic() - began))
             return vectors
 
@@ -225,9 +225,11 @@ class Plant:
         async with self._filling:  # two at once would embed the same passages
             await self._index.fill(embed, model=f"{ENCODER}@{current.version}" if current else ENCODER, batch=batch)
 
-    async def _embed(self, texts: list[str]) -> NDArray[np.float32]:
+    async def _embed(self, texts: list[str], priority: str = "interactive") -> NDArray[np.float32]:
         """Return unit vectors, asked for through the same path as everybody's."""
-        request = Request(endpoint="embeddings", body={"model": ENCODER, "input": texts}, key=self._secret)
+        request = Request(
+            endpoint="embeddings", body={"model": ENCODER, "input": texts}, key=self._secret, priority=priority
+        )
         answer = await self._path.gateway.answer(request)
         if not answer.ok:
             raise EngineError(f"embedding {len(texts)} passages failed with status {answer.status}: {answer.body}")

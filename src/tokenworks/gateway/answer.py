@@ -26,6 +26,7 @@ def answerer(handle: Handle) -> Answerer:
             credential=request.key,
             declared=request.label,
             face=request.face,
+            urgency=request.priority,
         )
         reply = await handle(exchange)
         if isinstance(reply.body, bytes):

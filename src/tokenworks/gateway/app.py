@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from tokenworks.core.request import Answerer
+from tokenworks.gateway.admission.remembered import Remembered
 from tokenworks.gateway.answer import answerer
 from tokenworks.gateway.anthropic.messages import CountTokens, Messages
 from tokenworks.gateway.exchange import Handle, Layer
@@ -19,10 +20,13 @@ from tokenworks.gateway.layers.border import border
 from tokenworks.gateway.layers.identify import Identify
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.mirror import Mirror
+from tokenworks.gateway.layers.once import Once
 from tokenworks.gateway.layers.record import Record
 from tokenworks.gateway.layers.rescue import Rescue
+from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.layers.service import ACTIONS, Service
 from tokenworks.gateway.layers.stand_in import StandIn
+from tokenworks.gateway.layers.terms import Terms
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.models import listing
 from tokenworks.gateway.moderations import Detectors, moderating
@@ -66,6 +70,7 @@ class Gateway:
     admit: Admit  # set `draining` before stopping
     mirror: Mirror  # close it before the engines
     limit: Limit  # close it last
+    schedule: Schedule
     platform: Platform | None = None
 
     def drain(self) -> None:
@@ -91,29 +96,37 @@ def build(
     around: Callable[[Sequence[Layer]], Sequence[Layer]] = list,
     policies: InForce | None = None,
     look: Look | None = None,
+    terms: Terms | None = None,
+    schedule: Schedule | None = None,
+    idempotency: Remembered | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
     `lookup` finds requests and feedback on the ledger; it is asked in threads. With `parts` there are files,
     fine-tuning jobs and evals. `engines` says what to show of engines, by default those of the pool. `around` may
     put layers of its own among those of a request for tokens, such as those that trace. `policies` are in force, by
-    default the built-in ones; `look` raises labels by what stands in prompts.
+    default the built-in ones; `look` raises labels by what stands in prompts. `schedule` says whose turn it is;
+    without it nobody waits for an engine. `idempotency` keeps the keys.
     """
     engines = engines or pool.status
     server = server or ServerSettings()
+    schedule = schedule or Schedule()
     metrics = Metrics()
     notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=lookup.request)
     record, identify, admit = Record(notes, metrics), Identify(keys), Admit(server.max_in_flight)
-    metrics.watch(lambda: admit.in_flight)
+    metrics.watch(lambda: admit.in_flight, lambda: schedule.waiting)
     mirror = Mirror(notes, metrics, admit)
     rules = Rules(policies, ledger)
     order = partial(
         layers,
         record=record,
         authorise=Authorise(releases, rules, look),
+        terms=terms or Terms(),
+        once=Once(idempotency, bodies if keep_bodies else None, notes.find),
         limit=limit,
         admit=admit,
         mirror=mirror,
+        schedule=schedule,
         rescue=Rescue(notes, metrics),
     )
     tokens = stack(around(order(identify=identify)), pool.generate)
@@ -154,5 +167,6 @@ def build(
         admit=admit,
         mirror=mirror,
         limit=limit,
+        schedule=schedule,
         platform=added,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING
 from tokenworks.core.destination import Destination
 from tokenworks.core.ids import new_id
 from tokenworks.core.label import Label
+from tokenworks.core.priority import Priority
 from tokenworks.core.usage import Usage
 from tokenworks.gateway.openai.bodies import Asked
 from tokenworks.gateway.ruling import NOTHING_CARRIED, Least, Ruling
 from tokenworks.gateway.served import Served
 from tokenworks.governance.keys import Principal
+from tokenworks.governance.prices import Price
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.answer import EngineAnswer, EngineCall
 from tokenworks.serving.traffic import Traffic
@@ -58,6 +61,9 @@ class Exchange:
     stored: bool = False  # whether the caller wants to read the answer again
     beta: str = ""  # features beyond the published API that the caller wants
     traceparent: bytes = b""  # W3C trace context
+    urgency: str = ""  # the priority that the caller asks for, by name
+    due_ms: str = ""  # how long the whole answer may take, as the caller says
+    patience: str = ""  # seconds that the caller's SDK listens in vain
 
     at: float = field(default_factory=time.time)
     started_s: float = field(default_factory=time.monotonic)
@@ -76,8 +82,15 @@ class Exchange:
     instead: Served | None = None  # who answers when a canary cannot
     beside: Served | None = None  # who is asked too, with its answer shown to nobody
     broken: str = ""  # why what is on trial cannot be asked at all
+    priority: Priority = Priority.INTERACTIVE
+    weight: float = 1.0  # of the tenant's share
+    deadline_s: float = math.inf  # until when the answer is planned for; monotonic, as all times that end in _s
+    cut_s: float | None = None  # when it is ended, complete or not
+    price: Price | None = None  # of the tokens that the caller is given
     answer_most: int | None = None  # tokens of an answer, where the caller set no bound and a limit needs one
     settle: Callable[[RequestEntry], None] | None = None  # called once, with the entry that was written
+    written: Callable[[RequestEntry], None] | None = None  # called once, after `settle`
+    replays: str = ""  # the request whose answer is given again
     told: tuple[tuple[str, str], ...] = ()  # headers about the caller's limits
     call: EngineCall | None = None
     usage: Usage = field(default_factory=Usage)

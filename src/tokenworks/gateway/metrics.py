@@ -77,6 +77,7 @@ class Metrics:
         self._refusals: dict[str, int] = {}
         self._dropped = 0
         self._in_flight: Callable[[], int] = int
+        self._in_line: Callable[[], int] = int
         self._engines: Mapping[str, EngineStatus] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -104,9 +105,9 @@ class Metrics:
         """Take in a shadow that was not asked."""
         self._dropped += 1
 
-    def watch(self, in_flight: Callable[[], int]) -> None:
-        """Show the number of requests under way."""
-        self._in_flight = in_flight
+    def watch(self, in_flight: Callable[[], int], in_line: Callable[[], int] = int) -> None:
+        """Show the number of requests under way, and of those that wait their turn at an engine."""
+        self._in_flight, self._in_line = in_flight, in_line
 
     def text(self, engines: Mapping[str, EngineStatus]) -> bytes:
         """Return everything in Prometheus text format."""
@@ -147,6 +148,9 @@ class Metrics:
         under_way = GaugeMetricFamily("tokenworks_requests_in_flight", "Requests under way")
         under_way.add_metric((), self._in_flight())
         yield under_way
+        in_line = GaugeMetricFamily("tokenworks_requests_waiting", "Requests that wait their turn at an engine")
+        in_line.add_metric((), self._in_line())
+        yield in_line
         yield counter(
             "tokenworks_shadows_dropped", "Shadows not asked, for users left no room", (), [((), self._dropped)]
         )

@@ -124,6 +124,8 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=usage.cached_tokens,
         completion_tokens=usage.completion_tokens,
+        replays=exchange.replays,
+        price_micro=_price_micro(exchange),
         ttft_s=round(exchange.ttft_s, 6),
         latency_s=round(time.monotonic() - exchange.started_s, 6),
         salt=salt.hex(),
@@ -153,6 +155,13 @@ def _transfers(exchange: Exchange) -> tuple[Transfer, ...] | None:
             for one in exchange.traffic
         ]
     )
+
+
+def _price_micro(exchange: Exchange) -> int:
+    price, usage = exchange.price, exchange.usage
+    if price is None:
+        return 0
+    return price.micro(prompt=usage.prompt_tokens, cached=usage.cached_tokens, completion=usage.completion_tokens)
 
 
 def outcome_of(status: int, code: str) -> str:

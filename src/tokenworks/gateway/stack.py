@@ -12,9 +12,12 @@ from tokenworks.gateway.layers.classify import classify
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.measure import measure
 from tokenworks.gateway.layers.mirror import Mirror
+from tokenworks.gateway.layers.once import Once
 from tokenworks.gateway.layers.record import Record
 from tokenworks.gateway.layers.rescue import Rescue
 from tokenworks.gateway.layers.route import route
+from tokenworks.gateway.layers.schedule import Schedule
+from tokenworks.gateway.layers.terms import Terms
 from tokenworks.serving.answer import EngineCall
 
 Generate = Callable[[EngineCall], Awaitable[Reply]]
@@ -25,9 +28,12 @@ def layers(
     record: Record,
     identify: Layer,
     authorise: Authorise,
+    terms: Terms,
+    once: Once,
     limit: Limit,
     admit: Admit,
     mirror: Mirror,
+    schedule: Schedule,
     rescue: Rescue,
 ) -> list[Layer]:
     """Return the layers of a request for tokens, the outermost first."""
@@ -36,9 +42,12 @@ def layers(
         identify,  # who asks, for which tenant
         classify,  # what is asked, and what label the text carries
         authorise,  # may this key ask this of that model
+        terms,  # how urgent is it, and until when
+        once,  # was it answered before
         limit,  # may this caller have so much
-        admit,  # is there room now
+        admit,  # is there room here
         mirror,  # a shadow is asked too, later
+        schedule,  # whose turn it is at the engine
         rescue,  # where a canary fails, the incumbent answers
         route,  # which version, which engine
         measure,  # tokens and seconds

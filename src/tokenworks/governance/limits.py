@@ -12,11 +12,16 @@ import msgspec
 
 from tokenworks.core.clock import Clock, SystemClock
 from tokenworks.core.errors import ConfigError, ConflictError, NotFoundError
+from tokenworks.core.priority import NAMES, Priority
 from tokenworks.governance.keys import FRESH_S, HOUSE
 from tokenworks.store.nouns import Object
 
 KIND = "limit"
 EACH = "*"  # each one by itself
+BUDGETS = ("tokens_per_day", "tokens_per_month", "money_per_day_micro", "money_per_month_micro")
+AMOUNTS = ("requests_per_minute", "tokens_per_minute", "concurrency", *BUDGETS)
+MOST_WEIGHT = 1e6
+REMEMBERED = 4096  # callers whose limits are known
 
 
 class Subject(NamedTuple):
@@ -41,11 +46,30 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int | None = None
     tokens_per_day: int | None = None  # UTC
     tokens_per_month: int | None = None
+    money_per_day_micro: int | None = None  # millionths of the price list's unit
+    money_per_month_micro: int | None = None
+    weight: float | None = None  # of the share where tenants wait for an engine; no bound, nor is the next
+    priority: str | None = None  # the most urgent that may be asked for
 
     @property
     def has_budget(self) -> bool:
-        """Whether there is a hard stop on tokens."""
-        return self.tokens_per_day is not None or self.tokens_per_month is not None
+        """Whether there is a hard stop on tokens or money."""
+        return any(getattr(self, name) is not None for name in BUDGETS)
+
+    @property
+    def bounds(self) -> bool:
+        """Whether anything is counted."""
+        return any(getattr(self, name) is not None for name in AMOUNTS)
+
+
+class Share(NamedTuple):
+    """What somebody has where engines are full."""
+
+    weight: float = 1.0
+    priority: Priority = Priority.INTERACTIVE  # at most
+
+
+EVERYBODYS = Share()
 
 
 class LimitRows(Protocol):
@@ -81,7 +105,7 @@ class Limits:
         self._fresh_s = fresh_s
         self._read_at = float("-inf")
         self._known: list[Limit] = []
-        self._applying: dict[Subject, list[Limit]] = {}  # until they are read again
+        self._applied: dict[Subject, tuple[list[Limit], Share]] = {}  # until they are read again
         self._reading = asyncio.Lock()
 
     def set(self, limit: Limit) -> None:
@@ -111,16 +135,22 @@ class Limits:
 
     async def of(self, who: Subject) -> list[Limit]:
         """Return what limits a request of tenant, key and model `who`, each with its subject filled in."""
+        return (await self.terms(who))[0]
+
+    async def terms(self, who: Subject) -> tuple[list[Limit], Share]:
+        """Return what limits a request of tenant, key and model `who`, and its share of full engines."""
         if self._clock.monotonic() - self._read_at >= self._fresh_s:
             async with self._reading:
                 if self._clock.monotonic() - self._read_at >= self._fresh_s:
-                    self._known, self._applying = await asyncio.to_thread(self.all), {}
+                    self._known, self._applied = await asyncio.to_thread(self.all), {}
                     self._read_at = self._clock.monotonic()
         if not self._known:
-            return []
-        found = self._applying.get(who)
+            return [], EVERYBODYS
+        found = self._applied.get(who)
         if found is None:
-            found = self._applying[who] = applying(self._known, who)
+            if len(self._applied) >= REMEMBERED:
+                self._applied = {}
+            found = self._applied[who] = applying(self._known, who), share(self._known, who)
         return found
 
 
@@ -131,6 +161,8 @@ def applying(limits: Sequence[Limit], who: Subject) -> list[Limit]:
     """
     found: dict[Subject, tuple[tuple[bool, ...], Limit]] = {}
     for limit in limits:
+        if not limit.bounds:
+            continue
         pairs = list(zip(limit.subject, who, strict=True))
         if any(rule not in ("", EACH, value) for rule, value in pairs):
             continue
@@ -143,11 +175,36 @@ def applying(limits: Sequence[Limit], who: Subject) -> list[Limit]:
     return [limit for _, limit in found.values()]
 
 
+def share(limits: Sequence[Limit], who: Subject) -> Share:
+    """Return the share of `who`: weight and priority as the limit says that names `who` most exactly."""
+    found = Share()
+    if who.tenant == HOUSE:
+        return found
+    for limit in sorted(limits, key=_exactness):
+        if any(rule not in ("", EACH, value) for rule, value in zip(limit.subject, who, strict=True)):
+            continue
+        if limit.weight is not None:
+            found = found._replace(weight=limit.weight)
+        if limit.priority is not None:
+            found = found._replace(priority=Priority(NAMES.index(limit.priority)))
+    return found
+
+
+def _exactness(limit: Limit) -> tuple[int, ...]:
+    """Return how exactly a limit names: a key says more than its tenant, a name more than `*`."""
+    return tuple(2 if (rule := limit.subject[part]) not in ("", EACH) else len(rule) for part in (1, 0, 2))
+
+
 def check(limit: Limit) -> None:
     """Raise `ConfigError` for a limit that cannot be meant."""
-    amounts = {name: getattr(limit, name) for name in limit.__struct_fields__ if name != "subject"}
-    if all(amount is None for amount in amounts.values()):
-        raise ConfigError(f"the limit for '{limit.subject}' bounds nothing; give at least one of {', '.join(amounts)}")
+    amounts = {name: getattr(limit, name) for name in AMOUNTS}
+    if not limit.bounds and limit.weight is None and limit.priority is None:
+        names = ", ".join((*amounts, "weight", "priority"))
+        raise ConfigError(f"the limit for '{limit.subject}' bounds nothing; give at least one of {names}")
+    if limit.weight is not None and not 0 < limit.weight <= MOST_WEIGHT:
+        raise ConfigError(f"weight {limit.weight:g} for '{limit.subject}' is not above 0 and at most {MOST_WEIGHT:g}")
+    if limit.priority is not None and limit.priority not in NAMES:
+        raise ConfigError(f"priority {limit.priority!r} for '{limit.subject}' is none of {', '.join(NAMES)}")
     for name, amount in amounts.items():
         if amount is not None and amount < 0:
             raise ConfigError(f"{name} {amount} for '{limit.subject}' is negative; 0 lets nothing pass")

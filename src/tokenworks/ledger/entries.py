@@ -52,6 +52,8 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     learn: bool = True  # False: caller, key or tenant refused that anything is learned from it
     arm: str = ""  # while a canary runs: incumbent | canary | shadow
     stored: bool = False  # the caller wants to read it again: its texts are kept, whatever `learn` says
+    replays: str = ""  # the request whose answer was given again under its idempotency key
+    price_micro: int = 0  # what it cost whom it was given to, in millionths of the price list's unit
     face: str = ""  # how it was asked, where not in OpenAI's words: messages | rerank | responses | batch
     transfers: tuple[Transfer, ...] | None = None  # one for each attempt; None: written before they were counted
     policies: str = ""  # digest of the policies that decided

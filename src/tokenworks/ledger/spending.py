@@ -1,4 +1,4 @@
-"""Tokens delivered per day, tenant, key and model: a view folded from request entries, the same dropped and made again.
+"""Tokens and money per day, tenant, key and model: a view folded from request entries, made anew the same.
 
 What a budget is measured by is this sum and nothing else, so the number enforced is the number reported.
 """
@@ -30,53 +30,70 @@ class Row(NamedTuple):
     model: str
 
 
+class Spent(NamedTuple):
+    """How much."""
+
+    tokens: int = 0
+    micro: int = 0  # millionths of the price list's unit
+
+    def plus(self, other: Spent) -> Spent:
+        """Return both together."""
+        return Spent(self.tokens + other.tokens, self.micro + other.micro)
+
+
 class _View(msgspec.Struct):
     places: dict[str, int] = {}  # writer -> index of the last entry folded
-    rows: list[tuple[Row, int]] = []
+    rows: list[tuple[Row, Spent]] = []
 
 
 class Spending:
     """The sums in memory. `total` is a lookup once it was asked for; `add` keeps it right."""
 
-    def __init__(self, rows: Mapping[Row, int] | None = None) -> None:
-        self._rows: dict[Row, int] = dict(rows or {})
-        self._totals: dict[tuple[str, str, str, str], int] = {}
+    def __init__(self, rows: Mapping[Row, Spent] | None = None) -> None:
+        self._rows: dict[Row, Spent] = dict(rows or {})
+        self._totals: dict[tuple[str, str, str, str], Spent] = {}
 
     def total(self, window: str, tenant: str = "", key: str = "", model: str = "") -> int:
         """Return the tokens of a day (`2026-11-21`) or month (`2026-11`); an empty name stands for all."""
+        return self.spent(window, tenant, key, model).tokens
+
+    def spent(self, window: str, tenant: str = "", key: str = "", model: str = "") -> Spent:
+        """Return tokens and money of a day (`2026-11-21`) or month (`2026-11`); an empty name stands for all."""
         asked = (window, tenant, key, model)
         if asked not in self._totals:
-            self._totals[asked] = sum(
-                tokens
-                for row, tokens in self._rows.items()
-                if row.day.startswith(window)
-                and tenant in ("", row.tenant)
-                and key in ("", row.key)
-                and model in ("", row.model)
-            )
+            total = Spent()
+            for row, spent in self._rows.items():
+                if (
+                    row.day.startswith(window)
+                    and tenant in ("", row.tenant)
+                    and key in ("", row.key)
+                    and model in ("", row.model)
+                ):
+                    total = total.plus(spent)
+            self._totals[asked] = total
         return self._totals[asked]
 
     def add(self, entry: AnyEntry) -> None:
         """Take in an entry; only requests that somebody was answered count."""
         if not isinstance(entry, RequestEntry):
             return
-        tokens = charged(entry)
-        if not tokens:
+        spent = Spent(charged(entry), charged_micro(entry))
+        if not any(spent):
             return
         row = Row(day_of(entry.at), entry.tenant, entry.key_id, alias_of(entry.model))
         if row not in self._rows:
             self._forget_before(_months_back(row.day))
-        self._rows[row] = self._rows.get(row, 0) + tokens
+        self._rows[row] = self._rows.get(row, Spent()).plus(spent)
         for asked in _covering(row):
             if asked in self._totals:
-                self._totals[asked] += tokens
+                self._totals[asked] = self._totals[asked].plus(spent)
 
-    def rows(self) -> dict[Row, int]:
+    def rows(self) -> dict[Row, Spent]:
         """Return the sums at their finest."""
         return dict(self._rows)
 
     def _forget_before(self, day: str) -> None:
-        self._rows = {row: tokens for row, tokens in self._rows.items() if row.day >= day}
+        self._rows = {row: spent for row, spent in self._rows.items() if row.day >= day}
         self._totals = {asked: total for asked, total in self._totals.items() if asked[0] >= day[:7]}
 
 
@@ -97,9 +114,16 @@ def charged(entry: RequestEntry) -> int:
 
     What a shadow answered, or a canary before it failed, nobody was given.
     """
-    if entry.arm == "shadow" or entry.request_id.endswith("-canary"):
-        return 0
-    return entry.prompt_tokens + entry.completion_tokens
+    return 0 if _unseen(entry) else entry.prompt_tokens + entry.completion_tokens
+
+
+def charged_micro(entry: RequestEntry) -> int:
+    """Return the price that a request is charged with, in millionths of the price list's unit."""
+    return 0 if _unseen(entry) else entry.price_micro
+
+
+def _unseen(entry: RequestEntry) -> bool:
+    return entry.arm == "shadow" or entry.request_id.endswith("-canary")
 
 
 def alias_of(model: str) -> str:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from functools import partial
 
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
-from tokenworks.gateway.limits.claims import Claim, Verdict, claims_of
+from tokenworks.gateway.limits.claims import MONEY, Claim, Verdict, claims_of
 from tokenworks.gateway.limits.counters import Counters
 from tokenworks.gateway.limits.told import headers, refused
 from tokenworks.governance.limits import Limit as Bound
 from tokenworks.governance.limits import Limits, Subject
+from tokenworks.governance.prices import Prices
 from tokenworks.ledger.entries import RequestEntry
-from tokenworks.ledger.spending import Spending, alias_of, charged
+from tokenworks.ledger.spending import Spending, alias_of, charged, charged_micro
 
 LOOK_S = 0.25  # how often a waiting request looks again for what a changed limit lets pass
 
@@ -26,22 +27,31 @@ class Limit:
     """
 
     def __init__(
-        self, limits: Limits, spending: Spending, counters: Counters, *, wait_s: float, answer_tokens: int
+        self,
+        limits: Limits,
+        spending: Spending,
+        counters: Counters,
+        *,
+        wait_s: float,
+        answer_tokens: int,
+        prices: Prices | None = None,
     ) -> None:
         self._limits = limits
         self._spending = spending
         self._counters = counters
         self._wait_s = wait_s
         self._answer_tokens = answer_tokens
+        self._prices = prices or Prices()
         self._freed = asyncio.Event()
         self._settling: set[asyncio.Task[None]] = set()
 
     async def __call__(self, exchange: Exchange, proceed: Handle) -> Reply:
         """Refuse with 429 what does not fit, saying which limit and when to come back."""
-        who = exchange.who
-        claims = self._claims(
-            exchange, await self._limits.of(Subject(who.tenant, who.key_id, alias_of(exchange.what.model)))
-        )
+        who, model = exchange.who, alias_of(exchange.what.model)
+        limits, share = await self._limits.terms(Subject(who.tenant, who.key_id, model))
+        exchange.weight, exchange.priority = share.weight, max(exchange.priority, share.priority)
+        exchange.price = self._prices.of(model, exchange.face)
+        claims = self._claims(exchange, limits)
         verdict = await self._take(claims) if claims else None
         if verdict is not None:
             exchange.told = headers(verdict.standings)
@@ -61,12 +71,14 @@ class Limit:
         each = self._answer_tokens if size.answer_most is None else size.answer_most
         if size.answer_most is None and any(limit.has_budget for limit in limits):
             exchange.answer_most = each
-        answer = size.answers * each
+        answer, price = size.answers * each, exchange.price
         return claims_of(
             limits,
             at=exchange.at,
             likely=size.prompt_likely + answer,
             most=size.prompt_most + answer,
+            most_micro=price.most_micro(prompt=size.prompt_most, completion=answer) if price else 0,
+            currency=self._prices.currency,
         )
 
     async def _take(self, claims: list[Claim]) -> Verdict:
@@ -90,11 +102,14 @@ class Limit:
         """Charge what the entry says, then give back what was held: in between neither is free to others."""
         self._spending.add(entry)
         if claims:
-            task = asyncio.create_task(self._release(claims, charged(entry)))
+            task = asyncio.create_task(self._release(claims, charged(entry), charged_micro(entry)))
             self._settling.add(task)
             task.add_done_callback(self._settling.discard)
 
-    async def _release(self, claims: list[Claim], tokens: int) -> None:
-        await self._counters.settle(claims, tokens)
+    async def _release(self, claims: list[Claim], tokens: int, micro: int) -> None:
+        money = [claim for claim in claims if claim.kind in MONEY]
+        await self._counters.settle([claim for claim in claims if claim.kind not in MONEY] if money else claims, tokens)
+        if money:
+            await self._counters.settle(money, micro)
         self._freed.set()
         self._freed = asyncio.Event()

@@ -116,6 +116,8 @@ class _Recorded:
         except asyncio.CancelledError:
             await self._abandon()
             raise
+        except ApiError as error:
+            return await self._last_error(error)
         except EngineError as error:
             log.warning("engine broke off", request_id=self._exchange.request_id, error=str(error))
             return await self._last_error(engine_failed(f"{error}; the answer is not complete, ask again"))
@@ -162,6 +164,8 @@ def _settle(exchange: Exchange, entry: RequestEntry) -> None:
     """Charge what was delivered: also where the disk failed, since part of a stream may have been."""
     if exchange.settle is not None:
         exchange.settle(entry)
+    if exchange.written is not None:
+        exchange.written(entry)
 
 
 def _marks(exchange: Exchange) -> tuple[tuple[str, str], ...]:

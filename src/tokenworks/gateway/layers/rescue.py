@@ -59,7 +59,7 @@ class Rescue:
 
     async def _note(self, entry: RequestEntry) -> None:
         log.warning("canary failed", request_id=entry.request_id, version=entry.version, code=entry.error)
-        entry = msgspec.structs.replace(entry, request_id=f"{entry.request_id}{FAILED}")
+        entry = msgspec.structs.replace(entry, request_id=f"{entry.request_id}{FAILED}", price_micro=0)
         await self.notes.write(entry, b"", b"")
         self.metrics.count(entry)
 

@@ -13,8 +13,9 @@ import msgspec
 from tokenworks.governance.limits import Limit, Subject
 from tokenworks.ledger.spending import day_of
 
-Kind = Literal["requests", "tokens", "concurrency", "day", "month"]
-BUDGETS = ("day", "month")
+Kind = Literal["requests", "tokens", "concurrency", "day", "month", "money-day", "money-month"]
+MONEY = ("money-day", "money-month")  # counted in millionths of the price list's unit
+BUDGETS = ("day", "month", *MONEY)
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +27,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
     window: str = ""  # of a budget: 2026-11-21, or 2026-11
     reset_s: float = 0.0  # of a budget: seconds until it begins anew
+    currency: str = ""  # of a budget in money
 
     @property
     def name(self) -> str:
@@ -51,7 +53,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     later: bool = False  # it may be as soon as a request under way has ended
 
 
-def claims_of(limits: Sequence[Limit], *, at: float, likely: int, most: int) -> list[Claim]:
+def claims_of(
+    limits: Sequence[Limit], *, at: float, likely: int, most: int, most_micro: int = 0, currency: str = ""
+) -> list[Claim]:
     """Return the claims of a request that began at `at`: rates count likely tokens, budgets the most there can be."""
     claims: list[Claim] = []
     day, day_s, month_s = day_of(at), *_left(at)
@@ -63,14 +67,16 @@ def claims_of(limits: Sequence[Limit], *, at: float, likely: int, most: int) -> 
             claims.append(Claim(subject=subject, kind="tokens", limit=limit.tokens_per_minute, amount=likely))
         if limit.concurrency is not None:
             claims.append(Claim(subject=subject, kind="concurrency", limit=limit.concurrency, amount=1))
-        budgets: tuple[tuple[Kind, str, int | None, float], ...] = (
-            ("day", day, limit.tokens_per_day, day_s),
-            ("month", day[:7], limit.tokens_per_month, month_s),
+        budgets: tuple[tuple[Kind, str, int | None, int, float], ...] = (
+            ("day", day, limit.tokens_per_day, most, day_s),
+            ("month", day[:7], limit.tokens_per_month, most, month_s),
+            ("money-day", day, limit.money_per_day_micro, most_micro, day_s),
+            ("money-month", day[:7], limit.money_per_month_micro, most_micro, month_s),
         )
-        for kind, window, most_tokens, left_s in budgets:
-            if most_tokens is not None:
-                claim = Claim(subject=subject, kind=kind, limit=most_tokens, amount=most, window=window, reset_s=left_s)
-                claims.append(claim)
+        for kind, window, bound, amount, left_s in budgets:
+            if bound is not None:
+                claim = Claim(subject=subject, kind=kind, limit=bound, amount=amount, window=window, reset_s=left_s)
+                claims.append(msgspec.structs.replace(claim, currency=currency) if kind in MONEY else claim)
     return claims
 
 

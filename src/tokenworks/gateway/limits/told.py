@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 
 from tokenworks.gateway.errors import ApiError
-from tokenworks.gateway.limits.claims import BUDGETS, Standing, Verdict
+from tokenworks.gateway.limits.claims import BUDGETS, MONEY, Claim, Standing, Verdict
 
 JITTER = 0.25  # those refused together come back spread over so much more of their wait
 _UNITS = {
@@ -16,6 +16,8 @@ _UNITS = {
     "concurrency": "requests at a time",
     "day": "tokens a day",
     "month": "tokens a month",
+    "money-day": "a day",
+    "money-month": "a month",
 }
 
 
@@ -30,7 +32,13 @@ def headers(standings: Sequence[Standing]) -> tuple[tuple[str, str], ...]:
                 (f"x-ratelimit-remaining-{kind}", str(found.remaining)),
                 (f"x-ratelimit-reset-{kind}", duration(found.reset_s)),
             ]
-    budget = _tightest(standings, BUDGETS)
+    money = _tightest(standings, MONEY)
+    if money is not None:
+        told += [
+            ("x-tokenworks-budget-limit-money", amount_of(money.claim.limit, money.claim)),
+            ("x-tokenworks-budget-remaining-money", amount_of(money.remaining, money.claim)),
+        ]
+    budget = _tightest(standings, ("day", "month"))
     if budget is not None:
         told += [
             ("x-tokenworks-budget-limit-tokens", str(budget.claim.limit)),
@@ -45,9 +53,10 @@ def refused(verdict: Verdict) -> ApiError:
     assert verdict.blocked is not None, "a refusal has a reason"
     blocked = verdict.blocked
     claim, told = blocked.claim, headers(verdict.standings)
-    what = f"{claim.limit} {_UNITS[claim.kind]} for {claim.subject}"
+    what = f"{amount_of(claim.limit, claim)} {_UNITS[claim.kind]} for {claim.subject}"
     if claim.kind in BUDGETS and not verdict.later:
-        left = f"the budget of {what} has {blocked.remaining} left and this request may need {claim.amount}"
+        left = f"the budget of {what} has {amount_of(blocked.remaining, claim)} left"
+        left += f" and this request may need {amount_of(claim.amount, claim)}"
         message = f"{left}; ask for less with max_tokens, or again in {duration(blocked.reset_s)}"
         again = (("retry-after", str(math.ceil(blocked.reset_s))), ("x-should-retry", "false"))
         return ApiError(429, message, code="insufficient_quota", kind="insufficient_quota", headers=(*again, *told))
@@ -59,6 +68,11 @@ def refused(verdict: Verdict) -> ApiError:
     message = f"the limit of {what} is reached; ask again in {duration(wait_s)}"
     again = (("retry-after-ms", str(math.ceil(wait_s * 1000))), ("retry-after", str(math.ceil(wait_s))))
     return ApiError(429, message, code="rate_limit_exceeded", kind=claim.kind, headers=(*again, *told))
+
+
+def amount_of(amount: int, claim: Claim) -> str:
+    """Return an amount of what `claim` counts: money with its currency, in units."""
+    return f"{amount / 1e6:.6f} {claim.currency}".strip() if claim.kind in MONEY else str(amount)
 
 
 def duration(seconds: float) -> str:

@@ -56,6 +56,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     conversation: str = ""
     store: bool = True  # False: the caller wants nothing kept of it
     size: Size = Size()
+    tier: str = ""  # OpenAI's service_tier
 
 
 def parse(endpoint: str, body: bytes) -> Asked:
@@ -73,6 +74,7 @@ def parse(endpoint: str, body: bytes) -> Asked:
         conversation=str((parsed.metadata or {}).get("conversation", "")),
         store=parsed.store is not False,
         size=size_of(parsed, body),
+        tier=(parsed.service_tier or "") if isinstance(parsed, ChatBody) else "",
     )
 
 

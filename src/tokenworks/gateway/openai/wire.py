@@ -44,7 +44,10 @@ class Conversation:
             query=self._incoming.query,
             content_type=self._text(b"content-type"),
             pieces=self._pieces,
-            idempotency_key=self._text(b"idempotency-key")[:128],
+            idempotency_key=self._text(b"idempotency-key")[:256],
+            urgency=self._text(b"x-tokenworks-priority"),
+            due_ms=self._text(b"x-tokenworks-deadline-ms"),
+            patience=self._text(b"x-stainless-read-timeout") or self._text(b"x-stainless-timeout"),
         )
 
     async def answer(self, reply: Reply) -> None:

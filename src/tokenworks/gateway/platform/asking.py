@@ -67,12 +67,16 @@ def asking(answer: Answerer, releases: Releases, *, key_id: str, label: str) -> 
         if served is not None and served.kind == "classify":
             text = next((one["content"] for one in reversed(messages) if one["role"] == "user"), "")
             request = Request(
-                endpoint="classify", body={"model": model, "input": text, "store": False}, key=key_id, label=label
+                endpoint="classify",
+                body={"model": model, "input": text, "store": False},
+                key=key_id,
+                label=label,
+                priority="batch",
             )
             messages, sampling = [{"role": "user", "content": text}], {}
         else:
             body = {"model": model, "messages": messages, "store": False, **sampling}
-            request = Request(endpoint="chat.completions", body=body, key=key_id, label=label)
+            request = Request(endpoint="chat.completions", body=body, key=key_id, label=label, priority="batch")
         given = await patiently(answer, request)
         text, reason = _said(given, request.endpoint)
         return Asked(
