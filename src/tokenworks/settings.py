@@ -31,6 +31,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     wait_s: float = 30.0  # how long a request waits for room that those under way may still leave
     answer_tokens: int = 1024  # the most of a chat answer whose caller set no bound and has a limit
+    shared: str = ""  # redis://host:6379/0 where several hosts share limits; empty: this host counts for itself
 
 
 class AdmissionSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ import numpy as np
 import openai
 import pytest
 
+from redis_server import RedisServer
 from tokenworks.core.errors import NotFoundError
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion, Release
@@ -278,3 +279,17 @@ def house(tiny_llama: Path, tiny_classifier: Path, tmp_path_factory: pytest.Temp
         yield opened
     finally:
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis process of this worker's own."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def shared_redis(redis_server: RedisServer) -> str:
+    """The address of that Redis."""
+    return redis_server.url

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from tokenworks.factory.house import House
 from tokenworks.gateway.layers.limit import Limit
+from tokenworks.gateway.limits.book import Book
 from tokenworks.gateway.limits.claims import MONEY, Claim
-from tokenworks.gateway.limits.counters import LocalCounters, Spent
-from tokenworks.governance.limits import EACH
+from tokenworks.gateway.limits.counters import Counters, LocalCounters, Spent
+from tokenworks.gateway.limits.redis_book import RedisBook
+from tokenworks.gateway.limits.shared import Known, SharedCounters
+from tokenworks.governance.limits import EACH, Subject
 from tokenworks.governance.limits import Limit as Bound
 from tokenworks.governance.prices import Price, Prices, per_million
-from tokenworks.ledger.spending import Spending, day_of
-from tokenworks.settings import PriceSettings
+from tokenworks.ledger.checkpoint import origin_of
+from tokenworks.ledger.signing import open_key
+from tokenworks.ledger.spending import Spending, day_of, load_by_writer
+from tokenworks.settings import LimitSettings, PriceSettings
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,17 +32,47 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     micro_this_month: int | None = None
 
 
-def limiting(house: House) -> Limit:
-    """Return the layer that limits, with what the ledger has spent so far."""
-    spending, settings = house.spending(), house.settings.limits
+def limiting(house: House, book: Book | None = None) -> Limit:
+    """Return the layer that limits, with what the ledger has spent so far.
+
+    With `book` it counts together with others, from now on: call it on the loop that will serve.
+    """
+    settings = house.settings.limits
+    counters: Counters
+    if book is None:
+        own = house.spending()
+        counters = LocalCounters(spent_by(own))
+    else:
+        writer = house.ledger.writer  # opened, and so whole, before it is folded
+        spendings = load_by_writer(house.ledger_root, house.home / "views" / "spending-by-writer.json")
+        own = spendings.setdefault(writer, Spending())
+        counters = SharedCounters(book, _known(house, spendings))
+        counters.begin()
     return Limit(
         house.limits,
-        spending,
-        LocalCounters(spent_by(spending)),
+        own,
+        counters,
         wait_s=settings.wait_s,
         answer_tokens=settings.answer_tokens,
         prices=price_list(house.settings.prices),
     )
+
+
+def shared_book(settings: LimitSettings) -> Book | None:
+    """Return the book that several hosts share, if the settings name one."""
+    return RedisBook(settings.shared) if settings.shared else None
+
+
+def _known(house: House, spendings: Mapping[str, Spending]) -> Known:
+    """Return what each log of this home says, under a name that no log of another home has."""
+    ledger = open_key(house.home / "keys", house.ledger_root).name
+
+    def known(kind: str, window: str, subject: Subject) -> dict[str, int]:
+        spent = {origin_of(ledger, log): one.spent(window, *subject) for log, one in spendings.items()}
+        sums = {log: one.micro if kind in MONEY else one.tokens for log, one in spent.items()}
+        return {log: amount for log, amount in sums.items() if amount}
+
+    return known
 
 
 def standings(limits: Sequence[Bound], spending: Spending, *, now: float) -> list[Standing]:

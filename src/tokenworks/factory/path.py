@@ -17,6 +17,7 @@ from tokenworks.factory.telemetry import Telemetry, telemetry
 from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.layers.terms import Terms
+from tokenworks.gateway.limits.book import Book
 from tokenworks.gateway.platform.routes import Parts
 from tokenworks.gateway.releases import CatalogReleases, Releases
 from tokenworks.gateway.search import Search
@@ -80,8 +81,12 @@ def request_path(
     search: Search | None = None,
     keep_bodies: bool,
     parts: Parts | None = None,
+    book: Book | None = None,
 ) -> RequestPath:
-    """Return the path over the parts of `house`; call it on the loop that will serve."""
+    """Return the path over the parts of `house`; call it on the loop that will serve.
+
+    With `book`, limits are counted together with all who count there.
+    """
     settings = house.settings
     current = CatalogReleases(house.catalog.releases, house.catalog.models)
     pool = Pool(
@@ -93,7 +98,7 @@ def request_path(
     )
     warm = Warm(current, pool.ready)
     keys = house.new_keys()
-    limit = limiting(house)
+    limit = limiting(house, book)
     traces = telemetry(settings.telemetry)
     gateway = build(
         keys=identities_of(house, keys),

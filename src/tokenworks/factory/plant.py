@@ -26,6 +26,7 @@ from tokenworks.factory.corpora import show
 from tokenworks.factory.granting import opens
 from tokenworks.factory.house import House
 from tokenworks.factory.keeping import DAY_S, keep_house
+from tokenworks.factory.limiting import shared_book
 from tokenworks.factory.making import user
 from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
 from tokenworks.factory.pilot import Pilot
@@ -75,6 +76,7 @@ class Plant:
             open_model=open_verified(house),
             search=self._search,
             keep_bodies=house.settings.ledger.keep_bodies,
+            book=shared_book(house.settings.limits),
             parts=Parts(
                 house.catalog.objects,
                 house.artifacts,

@@ -46,6 +46,11 @@ class _View(msgspec.Struct):
     rows: list[tuple[Row, Spent]] = []
 
 
+class _Log(msgspec.Struct):
+    place: int = -1
+    rows: list[tuple[Row, Spent]] = []
+
+
 class Spending:
     """The sums in memory. `total` is a lookup once it was asked for; `add` keeps it right."""
 
@@ -109,6 +114,19 @@ def load_spending(root: Path, view: Path) -> Spending:
     return spending
 
 
+def load_by_writer(root: Path, view: Path) -> dict[str, Spending]:
+    """Return what each writer's log at `root` says; any number of processes may keep the same `view`."""
+    known = _read_logs(view)
+    spendings = {writer: Spending(dict(log.rows)) for writer, log in known.items()}
+    for position, entry in read(root, after={writer: log.place for writer, log in known.items()}):
+        known.setdefault(position.writer, _Log()).place = position.index
+        spendings.setdefault(position.writer, Spending()).add(entry)
+    for writer, log in known.items():
+        log.rows = list(spendings[writer].rows().items())
+    write_atomic(view, msgspec.json.encode(known))
+    return spendings
+
+
 def charged(entry: RequestEntry) -> int:
     """Return the tokens that a request is charged with: those that were delivered to who asked.
 
@@ -146,6 +164,13 @@ def _read_view(view: Path) -> _View:
         return msgspec.json.decode(view.read_bytes(), type=_View)
     except (FileNotFoundError, msgspec.MsgspecError):  # never made, or by another version: made anew
         return _View()
+
+
+def _read_logs(view: Path) -> dict[str, _Log]:
+    try:
+        return msgspec.json.decode(view.read_bytes(), type=dict[str, _Log])
+    except (FileNotFoundError, msgspec.MsgspecError):  # never made, or by another version: made anew
+        return {}
 
 
 def _covering(row: Row) -> Iterator[tuple[str, str, str, str]]:

@@ -68,6 +68,11 @@ class Ledger:
         self.close()
 
     @property
+    def writer(self) -> str:
+        """The name of the log."""
+        return self._writer
+
+    @property
     def size(self) -> int:
         """Entries that are durable."""
         return self._log.size
