@@ -222,6 +222,11 @@ def load_settings(
     return convert(merged, Settings, where="environment")
 
 
+def notify_socket(environ: Mapping[str, str] | None = None) -> str:
+    """Return where systemd wants to be told how this service is; empty where nobody does."""
+    return (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
+
+
 def _default_file(environ: Mapping[str, str]) -> Path | None:
     named = environ.get(PREFIX + "CONFIG")
     if named:

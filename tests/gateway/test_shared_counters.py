@@ -82,7 +82,7 @@ async def opened(request: pytest.FixtureRequest, shared_redis: str, tmp_path: Pa
         yield far
         for caller in callers:
             caller.close()
-        server.close()
+        await server.close()
 
 
 async def test_two_gateways_never_overspend_a_budget_and_spend_it_all(opened: Open) -> None:

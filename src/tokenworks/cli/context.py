@@ -44,17 +44,21 @@ class Context:
         log_to_stderr(settings.telemetry.log)
         return Factory(settings)
 
-    def factory_on(self, port: int | None) -> Factory:
-        """Return a factory that serves on `port`, where one was given."""
+    def settings_on(self, port: int | None) -> Settings:
+        """Return the settings in force, with `port` where one was given."""
         import msgspec.structs
 
+        settings = self.settings
+        if port is None:
+            return settings
+        return msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, port=port))
+
+    def factory_on(self, port: int | None) -> Factory:
+        """Return a factory that serves on `port`, where one was given."""
         from tokenworks.cli.logs import log_to_stderr  # not at the top: `--help` has no use for it
         from tokenworks.factory import Factory
 
-        settings = self.settings
-        if port is not None:
-            server = msgspec.structs.replace(settings.server, port=port)
-            settings = msgspec.structs.replace(settings, server=server)
+        settings = self.settings_on(port)
         log_to_stderr(settings.telemetry.log)
         return Factory(settings, role="gateway")
 

@@ -51,11 +51,27 @@ def serve(
     model: Annotated[Path | None, typer.Option(help="A Hugging Face folder to serve beside.")] = None,
     home: Home = None,
     port: Port = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that answer; 0: one for everything.")] = 0,
+    reload: Annotated[bool, typer.Option("--reload", help="Replace the workers of the running server.")] = False,
 ) -> None:
     """Serve what is released, without running the line."""
+    from tokenworks.factory.fleet import Plan
     from tokenworks.factory.up import Wish
 
-    _run(context.obj.at(home), Wish(line=False, model=model), port)
+    ours: Context = context.obj.at(home)
+    if reload:
+        _reload(ours)
+        return
+    plan = Plan(workers, lambda: ours.settings_on(port)) if workers else None
+    _run(ours, Wish(line=False, model=model, plan=plan), port)
+
+
+def _reload(ours: Context) -> None:
+    from tokenworks.factory.reloading import reload_running
+
+    standing = reload_running(ours.settings.home_path)
+    pids = ", ".join(str(one.pid) for one in standing.workers)
+    ours.show(standing, f"reloaded: {len(standing.workers)} workers answer (processes {pids})")
 
 
 def _run(ours: Context, wish: Wish, port: int | None) -> None:

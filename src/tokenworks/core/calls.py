@@ -35,25 +35,51 @@ _call = msgspec.msgpack.Decoder(_Call).decode
 _back = msgspec.msgpack.Decoder(_Back).decode
 
 
-async def answer_calls(path: Path, answer: Answer) -> asyncio.Server:
-    """Listen at `path`, for this user alone; an error of ours that `answer` raises is raised where it was called."""
+class Answering:
+    """Whoever answers at a path."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._server: asyncio.Server
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def listen(self, path: Path) -> None:
+        """Answer at `path`, this user alone."""
+        path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._take, path)
+        finally:
+            os.umask(before)
+
+    async def close(self) -> None:
+        """Answer no more, not even who waits."""
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while (frame := await _read(reader)) is not None:
-                writer.write(_framed(await _answered(answer, frame)))
+                writer.write(_framed(await _answered(self._answer, frame)))
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass  # the caller has gone
         finally:
             writer.close()
 
-    path.unlink(missing_ok=True)
-    before = os.umask(0o177)
-    try:
-        return await asyncio.start_unix_server(serve, path)
-    finally:
-        os.umask(before)
+
+async def answer_calls(path: Path, answer: Answer) -> Answering:
+    """Answer at `path`; an error of ours that `answer` raises is raised where it was called."""
+    answering = Answering(answer)
+    await answering.listen(path)
+    return answering
 
 
 class Caller:

@@ -26,6 +26,7 @@ from tokenworks.governance.keys import SCOPES, Keys, Principal
 from tokenworks.governance.policy.folder import InForce
 from tokenworks.line.release.inspect import verify_folder
 from tokenworks.serving.engine import Options
+from tokenworks.serving.far import Reach
 from tokenworks.serving.pool import Pool
 from tokenworks.serving.supervisor import Policy
 from tokenworks.settings import Settings
@@ -82,10 +83,11 @@ def request_path(
     keep_bodies: bool,
     parts: Parts | None = None,
     book: Book | None = None,
+    reach: Reach | None = None,
 ) -> RequestPath:
     """Return the path over the parts of `house`; call it on the loop that will serve.
 
-    With `book`, limits are counted together with all who count there.
+    With `book`, limits are counted together with all who count there; with `reach`, engines are another process's.
     """
     settings = house.settings
     current = CatalogReleases(house.catalog.releases, house.catalog.models)
@@ -95,6 +97,7 @@ def request_path(
         engine=settings.engines.generation if settings.engines.generation != "remote" else "auto",
         options=engine_options(settings, house.home),
         policy=Policy(start_timeout_s=settings.engines.start_timeout_s),
+        reach=reach,
     )
     warm = Warm(current, pool.ready)
     keys = house.new_keys()

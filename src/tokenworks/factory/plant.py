@@ -23,6 +23,8 @@ from tokenworks.core.request import Request
 from tokenworks.factory.accounting import record_settings
 from tokenworks.factory.base import release_base, release_folder
 from tokenworks.factory.corpora import show
+from tokenworks.factory.fleet import Fleet, Plan
+from tokenworks.factory.front import Behind
 from tokenworks.factory.granting import opens
 from tokenworks.factory.house import House
 from tokenworks.factory.keeping import DAY_S, keep_house
@@ -35,6 +37,7 @@ from tokenworks.factory.remote import REF, remote_destination, remote_options
 from tokenworks.factory.tuning.tuner import Tuner
 from tokenworks.factory.turning import Turning
 from tokenworks.factory.watching import Changed, watch_in_child
+from tokenworks.gateway.limits.book import Book, MemoryBook
 from tokenworks.gateway.platform.routes import Parts
 from tokenworks.gateway.search import Found, SearchCall
 from tokenworks.gateway.server import Server, serve
@@ -59,10 +62,11 @@ class Plant:
     key: str
     opened: asyncio.Task[None]  # done when everything that is released has been started
 
-    def __init__(self, house: Turning) -> None:
+    def __init__(self, house: Turning, plan: Plan | None = None) -> None:
         self._house = house
+        self._plan = plan
         self._path: RequestPath
-        self._server: Server
+        self._server: Server | Fleet
         self._index: Index | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._secret = ""
@@ -71,12 +75,13 @@ class Plant:
     async def __aenter__(self) -> Plant:
         house = self._house
         tuner = Tuner(house, self.new_release)
+        book = shared_book(house.settings.limits) or (MemoryBook() if self._plan else None)
         self._path = request_path(
             house,
             open_model=open_verified(house),
             search=self._search,
             keep_bodies=house.settings.ledger.keep_bodies,
-            book=shared_book(house.settings.limits),
+            book=book,
             parts=Parts(
                 house.catalog.objects,
                 house.artifacts,
@@ -94,8 +99,7 @@ class Plant:
                 model=engines.remote_model,
                 destination=remote_destination(engines),
             )
-        server = house.settings.server
-        self._server = await serve(self._path.gateway.app, server.host, server.port, drain_s=server.drain_s)
+        self._server = await self._listen(self._plan, book, tuner)
         self.url = self._server.address
         self.key = local_key(house)
         self._secret = self._path.keys.internal(house_principal("plant"))
@@ -124,6 +128,11 @@ class Plant:
         (self._house.home / "address.json").unlink(missing_ok=True)
 
     # -- what `up` tells it
+
+    async def reload(self) -> None:
+        """Replace the workers, with new settings, while everybody is answered; without workers nothing happens."""
+        if isinstance(self._server, Fleet):
+            await self._server.reload()
 
     def new_release(self) -> None:
         """Answer with the newest releases from now on."""
@@ -166,6 +175,18 @@ class Plant:
         return ENCODER, "/v1/embeddings", msgspec.json.encode({"model": ENCODER, "input": "hello"})
 
     # -- its own work
+
+    async def _listen(self, plan: Plan | None, book: Book | None, tuner: Tuner) -> Server | Fleet:
+        """Return who takes requests: this process, or workers."""
+        settings, gateway = self._house.settings, self._path.gateway
+        server = settings.server
+        if plan is None:
+            return await serve(gateway.app, server.host, server.port, drain_s=server.drain_s)
+        assert gateway.platform is not None, "a server has one"
+        behind = Behind(self._path.pool, self._search, book, gateway.platform, tuner.wake)
+        fleet = Fleet(self._house.home, settings, plan, behind.answer)
+        await fleet.start()
+        return fleet
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(work))

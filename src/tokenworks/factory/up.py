@@ -15,11 +15,14 @@ import msgspec
 
 from tokenworks.core.errors import ConfigError
 from tokenworks.core.files import write_atomic
+from tokenworks.core.notify import notify, reloading
 from tokenworks.core.task import Task, read_task
 from tokenworks.example.stdlib import write_example
 from tokenworks.factory import Factory
+from tokenworks.factory.fleet import Plan
 from tokenworks.factory.plant import Plant
 from tokenworks.line.events import AnyEvent, Finished, Listener, Said
+from tokenworks.settings import notify_socket
 
 DOCS_TASK = """\
 # A small causal model, pretrained from scratch on the documents given to `up --docs`.
@@ -53,6 +56,7 @@ class Wish:
     budget: str = "3m"
     once: bool = False
     line: bool = True
+    plan: Plan | None = None  # workers, where not this process alone answers
 
 
 def task_files(wish: Wish, home: Path) -> list[Path]:
@@ -94,10 +98,12 @@ def promised(factory: Factory, wish: Wish) -> list[str]:
 
 async def run(factory: Factory, wish: Wish, shown: Shown) -> list[str]:
     """Serve until interrupted (or, with `once`, until everything was tried); return what did not hold."""
-    plant = Plant(factory)
+    plant = Plant(factory, wish.plan)
     stop = _stop_event()
-    async with plant:
+    systemd = notify_socket()
+    async with plant, _reloading(plant, systemd) if wish.plan else _told(systemd):
         shown.ready(plant)
+        notify(systemd, "READY=1")
         broken: list[str] = []
         if wish.model is not None:
             await plant.serve_folder(wish.model)
@@ -112,6 +118,35 @@ async def run(factory: Factory, wish: Wish, shown: Shown) -> list[str]:
             plant.fill_index()
             await stop.wait()
         return broken
+
+
+@contextlib.asynccontextmanager
+async def _told(systemd: str) -> AsyncIterator[None]:
+    """On the way out say that the end has begun."""
+    try:
+        yield
+    finally:
+        notify(systemd, "STOPPING=1")
+
+
+@contextlib.asynccontextmanager
+async def _reloading(plant: Plant, systemd: str) -> AsyncIterator[None]:
+    """Reload at SIGHUP; without workers that signal ends a server, as it ends whatever loses its terminal."""
+    loop, begun = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    async def reload() -> None:
+        notify(systemd, reloading())
+        await plant.reload()
+        notify(systemd, "READY=1")
+
+    loop.add_signal_handler(signal.SIGHUP, lambda: begun.add(asyncio.create_task(reload())))
+    try:
+        async with _told(systemd):
+            yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        for task in begun:
+            task.cancel()
 
 
 def _stop_event() -> asyncio.Event:

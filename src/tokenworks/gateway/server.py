@@ -9,6 +9,7 @@ import asyncio
 import errno
 import socket
 import time
+from collections.abc import Sequence
 
 from tokenworks.core.errors import ConfigError
 from tokenworks.gateway.http.connection import Answer, Connection
@@ -39,9 +40,7 @@ class Server:
     @property
     def address(self) -> str:
         """Where it is: `http://127.0.0.1:8765`."""
-        host, _ = self._name
-        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-        return f"http://{shown}:{self.port}"
+        return shown_address(*self._name)
 
     @property
     def connections(self) -> int:
@@ -55,6 +54,18 @@ class Server:
             lambda: Connection(answer, self._connections, loop), sock=self._listening, backlog=BACKLOG
         )
         self._looking = loop.call_later(LOOK_S, self._look)
+
+    async def retire(self, linger_s: float) -> None:
+        """Accept nothing more, here; return when nobody is being answered any more.
+
+        Whoever asks on a kept connection within `linger_s` is still answered, and told that the connection ends.
+        """
+        self._server.close()
+        for connection in list(self._connections):
+            connection.retire()
+        until_s = time.monotonic() + linger_s
+        while any(one.busy for one in self._connections) or (self._connections and time.monotonic() < until_s):
+            await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
         """Accept nothing more, wait for answers under way up to the drain time, then cut them off."""
@@ -100,8 +111,17 @@ async def serve(
     return server
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a bound socket; raise `ConfigError` naming the port, why it cannot be had, and the way out."""
+def shown_address(host: str, port: int) -> str:
+    """Return what to print for an address that is listened on."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+def bind(host: str, port: int, *, options: Sequence[int] = (socket.SO_REUSEADDR,)) -> socket.socket:
+    """Return a listening socket with these options of SOL_SOCKET set.
+
+    Raises `ConfigError` naming the port, why it cannot be had, and the way out.
+    """
     if not 0 <= port <= 65535:
         raise ConfigError(f"{host}:{port}: a port is 0 to 65535; check server.host and server.port")
     try:
@@ -112,7 +132,8 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigError(f"{host}:{port} cannot be used: {error}; check server.host and server.port") from None
     listening = socket.socket(family, kind, protocol)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for option in options:
+            listening.setsockopt(socket.SOL_SOCKET, option, 1)
         listening.bind(address)
         listening.listen(BACKLOG)
     except OSError as error:

@@ -82,6 +82,10 @@ class Local(Member):
         """What its supervisor sees."""
         return self._supervisor.status
 
+    async def moved(self, port: int, state: str, timeout_s: float) -> int:
+        """Return where the engine listens (0: nowhere) once that, or its state, is another, or in time."""
+        return await self._supervisor.moved(port, state, timeout_s)
+
     async def upstream(self, timeout_s: float) -> Upstream:
         """Return the way to the engine, waiting for it up to `timeout_s`."""
         return await self._supervisor.ready(timeout_s)

@@ -17,6 +17,7 @@ from tokenworks.serving.answer import EngineAnswer, EngineCall, Watched
 from tokenworks.serving.child import host_command
 from tokenworks.serving.choose import ROOM, choose_engine
 from tokenworks.serving.engine import Options
+from tokenworks.serving.far import EngineAt, Far, Reach
 from tokenworks.serving.member import Local, Member, Remote
 from tokenworks.serving.supervisor import EngineStatus, NotReadyError, Policy, Supervisor
 from tokenworks.serving.traffic import Traffic
@@ -30,6 +31,7 @@ class Pool:
 
     `open_model` returns the verified folder of a version that nobody has added; without it such versions do not
     exist here. `released` names the versions that must stay: of the others only `spare` idle ones are kept.
+    With `reach` another process of this machine keeps the engines, and is asked where they are.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Pool:
         wait_s: float = 2.0,
         spare: int = 2,
         drain_s: float = 10.0,
+        reach: Reach | None = None,
     ) -> None:
         self._open_model = open_model
         self._released = released
@@ -52,6 +55,7 @@ class Pool:
         self._wait_s = wait_s
         self._spare = spare
         self._drain_s = drain_s
+        self._reach = reach
         self._members: dict[str, Member] = {}
         self._opening: dict[str, asyncio.Task[Member]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -86,6 +90,21 @@ class Pool:
         """Return what is to be seen of each engine."""
         opening = {ref: EngineStatus(state="starting") for ref in self._opening}
         return opening | {ref: member.status for ref, member in self._members.items()}
+
+    async def at(self, ref: str, port: int, state: str, timeout_s: float) -> EngineAt:
+        """Return where the engine of `ref` is, opened if need be, once that or its state is another, or in time."""
+        try:
+            member = await self._member(ref, timeout_s)
+        except NotReadyError:
+            return EngineAt(engine="", port=0, status=EngineStatus(state="starting"))
+        if not isinstance(member, Local):
+            raise NotFoundError(f"{ref} is no engine of this machine")
+        member.enter()
+        try:
+            port = await member.moved(port, state, timeout_s)
+        finally:
+            member.exit()
+        return EngineAt(engine=member.engine, port=port, status=member.status)
 
     async def generate(self, call: EngineCall) -> EngineAnswer:
         """Return the answer of the engine of `call.ref`; cancelled or closed, the engine stops working on it.
@@ -145,6 +164,10 @@ class Pool:
         return task.result()
 
     async def _open(self, ref: str, open_model: OpenModel) -> Member:
+        if self._reach is not None:
+            far = self._members[ref] = Far(ref, self._reach)
+            self._sweep(ref)
+            return far
         folder = await asyncio.to_thread(open_model, ref)
         name = await asyncio.to_thread(choose_engine, folder, self._engine)
         member = self._enter(ref, name, folder, self._options)

@@ -115,6 +115,18 @@ class Supervisor:
             raise EngineError(f"engine of {self.name} was stopped")
         raise NotReadyError(f"engine of {self.name} is {self._state}; ask again in a moment", retry_after_s=1.0)
 
+    async def moved(self, port: int, state: str, timeout_s: float) -> int:
+        """Return where the engine listens (0: nowhere) once that is not `port` or its state not `state`, or in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._port == port and self._state == state:
+                    await self._changed.wait()
+        return self._port
+
+    @property
+    def _port(self) -> int:
+        return self._upstream.address.port if self._upstream is not None else 0
+
     async def stop(self, drain_s: float = 10.0) -> None:
         """End the engine: politely, then after `drain_s` by force. No process of it is left."""
         self._enter("stopped")

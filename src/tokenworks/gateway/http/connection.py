@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Incoming] = deque()
         self._task: asyncio.Task[None] | None = None
         self._ending = False  # nothing more is taken
+        self._retiring = False  # one more is taken
         self._holds = 0
         self._drained: asyncio.Future[None] | None = None
 
@@ -67,6 +68,12 @@ class Connection(asyncio.Protocol):
         else:
             self._current.last_one()
             self._waiting.clear()
+
+    def retire(self) -> None:
+        """Take one more request, or none but the one under way, and say with its answer that it was the last."""
+        self._retiring = True
+        if self._current is not None:
+            self._current.last_one()
 
     def cut_off(self) -> None:
         """Break off the answer under way."""
@@ -195,7 +202,7 @@ class Connection(asyncio.Protocol):
         method = self._parser.get_method().decode("latin-1")
         http10 = self._parser.get_http_version() == "1.0"
         request = Incoming(self, method, self._url, self._headers, http10=http10)
-        if self._ending or not self._parser.should_keep_alive():
+        if self._ending or self._retiring or not self._parser.should_keep_alive():
             request.last_one()
         self._receiving = request
         if self._current is None:

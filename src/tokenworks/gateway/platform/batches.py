@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,7 @@ from tokenworks.gateway.errors import ApiError, not_found
 from tokenworks.gateway.exchange import Exchange, Reply
 from tokenworks.gateway.layers.authorise import require_scope
 from tokenworks.gateway.platform.call import Call, call_of, reply
+from tokenworks.gateway.platform.elsewhere import Runner
 from tokenworks.gateway.platform.files import Files, require_purpose
 from tokenworks.gateway.platform.pages import page
 from tokenworks.gateway.platform.shelf import change
@@ -77,18 +78,6 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     output_file_id: str | None = None
     error_file_id: str | None = None
     times: dict[str, int] = {}  # in_progress_at, finalizing_at, ...: when it came to each status
-
-
-class Runner(Protocol):
-    """Who runs batches; callable from any thread."""
-
-    def begin(self, batch: str) -> None:
-        """Run it in the background."""
-        ...
-
-    def end(self, batch: str) -> None:
-        """Look again whether it is still wanted."""
-        ...
 
 
 class Batches:

@@ -65,13 +65,13 @@ class Batching:
         for batch in sorted(live):
             self._start(batch)
 
-    def begin(self, batch: str) -> None:
+    def begin(self, id: str) -> None:
         """Run it in the background."""
-        self._loop.call_soon_threadsafe(self._start, batch)
+        self._loop.call_soon_threadsafe(self._start, id)
 
-    def end(self, batch: str) -> None:
+    def end(self, id: str) -> None:
         """Ask no more lines of it; those under way come to their end."""
-        self._loop.call_soon_threadsafe(self._unwanted.add, batch)
+        self._loop.call_soon_threadsafe(self._unwanted.add, id)
 
     async def close(self) -> None:
         """Stop everything; it goes on at the next start."""

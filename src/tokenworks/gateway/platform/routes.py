@@ -13,6 +13,7 @@ from tokenworks.gateway.platform.batches import Batches
 from tokenworks.gateway.platform.batches import reads as batch_reads
 from tokenworks.gateway.platform.batching import Batching
 from tokenworks.gateway.platform.call import endpoint
+from tokenworks.gateway.platform.elsewhere import Tell, worker
 from tokenworks.gateway.platform.evals import Evals
 from tokenworks.gateway.platform.files import Files
 from tokenworks.gateway.platform.filing import Filing
@@ -42,6 +43,7 @@ class Parts:
     artifacts: ArtifactStore
     scratch: Path
     wake: Callable[[], None] = nobody
+    elsewhere: Tell | None = None  # where another process works on runs and batches, how it is told
     settings: PlatformSettings = field(default_factory=PlatformSettings)
     clock: Clock = field(default_factory=SystemClock)
 
@@ -88,7 +90,7 @@ def platform(parts: Parts, releases: Releases, answer: Answerer, in_flight: Call
         concurrency=parts.settings.eval_concurrency,
     )
     evals = Evals(parts.objects, releases, clock=parts.clock)
-    runs = Runs(parts.objects, evals, files, releases, running, clock=parts.clock)
+    runs = Runs(parts.objects, evals, files, releases, worker(parts.elsewhere, "run", running), clock=parts.clock)
     batching = Batching(
         parts.objects,
         Filing(parts.objects, parts.artifacts, parts.clock),
@@ -98,7 +100,7 @@ def platform(parts: Parts, releases: Releases, answer: Answerer, in_flight: Call
         concurrency=parts.settings.batch_concurrency,
         clock=parts.clock,
     )
-    batches = Batches(parts.objects, files, batching, clock=parts.clock)
+    batches = Batches(parts.objects, files, worker(parts.elsewhere, "batch", batching), clock=parts.clock)
     routes = {**_files(files), **_jobs(jobs), **_evals(evals), **_runs(runs), **_batches(batches)}
     return Platform(routes, running, batching)
 

@@ -83,13 +83,13 @@ class Running:
             if found.body["status"] in LIVE:
                 self._start(found.id)
 
-    def begin(self, run: str) -> None:
+    def begin(self, id: str) -> None:
         """Run it in the background."""
-        self._loop.call_soon_threadsafe(self._start, run)
+        self._loop.call_soon_threadsafe(self._start, id)
 
-    def end(self, run: str) -> None:
+    def end(self, id: str) -> None:
         """Stop it, where it runs here; what it is said to be is the caller's business."""
-        self._loop.call_soon_threadsafe(self._stop, run)
+        self._loop.call_soon_threadsafe(self._stop, id)
 
     async def close(self) -> None:
         """Stop everything; it goes on at the next start."""

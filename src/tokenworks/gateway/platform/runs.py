@@ -16,10 +16,11 @@ from tokenworks.gateway.layers.authorise import find_model
 from tokenworks.gateway.platform.asked import Metadata
 from tokenworks.gateway.platform.call import Call, call_of, reply
 from tokenworks.gateway.platform.criteria import LabelModel, ScoreModel, read_criteria
+from tokenworks.gateway.platform.elsewhere import Runner
 from tokenworks.gateway.platform.evals import ITEM, NAME, RUN, Evals, forget_run
 from tokenworks.gateway.platform.files import Files
 from tokenworks.gateway.platform.pages import page
-from tokenworks.gateway.platform.running import LIVE, Run, Running
+from tokenworks.gateway.platform.running import LIVE, Run
 from tokenworks.gateway.platform.shelf import change
 from tokenworks.gateway.platform.sources import Completions, DataSource, FileId, check_source, refuse_unsupported
 from tokenworks.gateway.releases import Releases
@@ -46,7 +47,7 @@ class Runs:
     """The runs of all evals."""
 
     def __init__(
-        self, objects: Objects, evals: Evals, files: Files, releases: Releases, running: Running, *, clock: Clock
+        self, objects: Objects, evals: Evals, files: Files, releases: Releases, running: Runner, *, clock: Clock
     ) -> None:
         self._objects = objects
         self._evals = evals

@@ -1,0 +1,147 @@
+"""A gateway worker: the whole request path over the home, with the engines and the background of its host's server.
+
+    python -m tokenworks.factory.worker CALLS FD
+
+CALLS is where the server answers (factory/front.py), FD the listening socket. SIGTERM: refuse, and end with the answers
+under way. SIGUSR1: end when everybody has been answered, also who still asks on a kept connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import structlog
+
+from tokenworks.core.errors import TokenworksError
+from tokenworks.core.process import die_with
+from tokenworks.factory.front import Front
+from tokenworks.factory.limiting import shared_book
+from tokenworks.factory.path import RequestPath, open_verified, request_path
+from tokenworks.factory.remote import REF, remote_options
+from tokenworks.factory.turning import Turning
+from tokenworks.gateway.limits.far_book import FarBook
+from tokenworks.gateway.platform.routes import Parts
+from tokenworks.gateway.server import Server, serve
+from tokenworks.settings import Settings
+
+ALIVE_S = 1.0
+LINGER_S = 3.0  # for a request on its way on a kept connection when a worker retires
+RETIRE_S = 900.0  # the longest stream that a reload waits for
+log = structlog.get_logger()
+
+
+async def run(calls: Path, listening: socket.socket) -> None:
+    """Serve until told to end."""
+    end = _Ends()
+    front = Front(calls)
+    settings = await front.settings()
+    with Turning(settings, role="gateway") as house:
+        path = await _open(house, front)
+        server = await serve(path.gateway.app, "", 0, drain_s=settings.server.drain_s, listening=listening)
+        alive = asyncio.create_task(_tell(front))
+        await end.asked.wait()
+        await _end(end, path, server, settings)
+        await path.close()
+        alive.cancel()
+        front.caller.close()
+
+
+async def _open(house: Turning, front: Front) -> RequestPath:
+    settings = house.settings
+    path = request_path(
+        house,
+        open_model=open_verified(house),
+        search=front.search,
+        keep_bodies=settings.ledger.keep_bodies,
+        book=shared_book(settings.limits) or FarBook(front.caller.call),
+        reach=front.reach,
+        parts=Parts(
+            house.catalog.objects,
+            house.artifacts,
+            house.home / "work" / "uploads",
+            wake=front.wake,
+            elsewhere=front.tell,
+            settings=settings.platform,
+            clock=house.clock,
+        ),
+    )
+    engines = settings.engines
+    if engines.remote_url:
+        await path.pool.add_remote(REF, remote_options(engines), model=engines.remote_model)
+    return path
+
+
+class _Ends:
+    """What signals ask for; they are taken from the first moment on."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurry = asyncio.Event()  # SIGTERM: also one that comes while the worker retires
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, self.asked.set)
+        loop.add_signal_handler(signal.SIGTERM, self._hurry)
+
+    def _hurry(self) -> None:
+        self.hurry.set()
+        self.asked.set()
+
+
+async def _end(end: _Ends, path: RequestPath, server: Server, settings: Settings) -> None:
+    """Retire, or drain: refuse what is new, and be reachable for whoever asks how things stand."""
+    if not end.hurry.is_set():
+        retiring = asyncio.create_task(server.retire(LINGER_S))
+        hurry = asyncio.create_task(end.hurry.wait())
+        await asyncio.wait({retiring, hurry}, timeout=RETIRE_S, return_when=asyncio.FIRST_COMPLETED)
+        retiring.cancel()
+        hurry.cancel()
+    path.gateway.drain()
+    until_s = time.monotonic() + settings.server.drain_s
+    while path.gateway.admit.in_flight and time.monotonic() < until_s:
+        await asyncio.sleep(0.02)
+    await server.stop()
+
+
+async def _tell(front: Front) -> None:
+    """Say that this worker serves, and then that it lives."""
+    me = str(os.getpid()).encode()
+    said = "ready"
+    while True:
+        with contextlib.suppress(OSError):  # the server has gone, and we with it
+            await front.caller.call(said, me)
+            said = "alive"
+        await asyncio.sleep(ALIVE_S)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the process; return its exit code."""
+    die_with(os.getppid())
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    calls, listening = Path(arguments[0]), socket.socket(fileno=int(arguments[1]))
+    listening.setblocking(False)
+    try:
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(run(calls, listening))
+    except TokenworksError as error:
+        print(f"tokenworks worker: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # twice the speed where it exists
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
