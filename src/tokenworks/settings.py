@@ -24,6 +24,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_mb: float = 16.0
     max_in_flight: int = 1024
     drain_s: float = 10.0
+    background: bool = True  # turns, jobs, eval runs and batches are worked on here: one host of those over a catalog
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):

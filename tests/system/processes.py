@@ -79,8 +79,8 @@ def tokenworks(home: Path, *arguments: str, **options) -> subprocess.CompletedPr
 class Running:
     """A `tokenworks` server process with its address and key."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
-        command = [sys.executable, "-m", "tokenworks.cli.main", "--home", str(home), *arguments, "--port", "0"]
+    def __init__(self, home: Path, *arguments: str, under: tuple[str, ...] = ()) -> None:
+        command = [*under, sys.executable, "-m", "tokenworks.cli.main", "--home", str(home), *arguments, "--port", "0"]
         self.home = home
         self.output: list[str] = []
         self.process = subprocess.Popen(

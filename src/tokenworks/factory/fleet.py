@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ class _Worker:
     began_s: float
     heard_s: float
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)  # draining, and nothing is under way any more
     leaving: bool = False
 
 
@@ -127,18 +128,21 @@ class Fleet:
         self._stopping = True
         for task in self._keeping:
             task.cancel()
-        for worker in self._known.values():
+        workers, drain_s = list(self._known.values()), self._settings.server.drain_s
+        for worker in workers:
             worker.leaving = True
             _signal(worker, signal.SIGTERM)
-        ends = [asyncio.create_task(worker.process.wait()) for worker in self._known.values()]
-        if ends:
-            await asyncio.wait(ends, timeout=self._settings.server.drain_s + LAST_S)
-        for worker in self._known.values():
-            _signal(worker, signal.SIGKILL)
-        await asyncio.gather(*ends)
-        await self._calls.close()
+        # Those that are done go on saying so until all are: whoever asks how things stand may come to any of them.
+        await _wait([_either(worker.idle.wait(), worker.process.wait()) for worker in workers], drain_s)
         for one in self._sockets:
             one.close()
+        for worker in workers:
+            _signal(worker, signal.SIGTERM)
+        await _wait([worker.process.wait() for worker in workers], LAST_S)
+        for worker in workers:
+            _signal(worker, signal.SIGKILL)
+        await asyncio.gather(*(worker.process.wait() for worker in workers))
+        await self._calls.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         (self._home / STATE).unlink(missing_ok=True)
 
@@ -203,13 +207,15 @@ class Fleet:
     async def _called(self, name: str, said: bytes) -> bytes:
         if name == "settings":
             return msgspec.json.encode(self._settings)
-        if name not in ("ready", "alive"):
+        if name not in ("ready", "alive", "idle"):
             return await self._answer(name, said)
         worker = self._known.get(int(said))
         if worker is not None:
             worker.heard_s = time.monotonic()
             if name == "ready":
                 worker.ready.set()
+            elif name == "idle":
+                worker.idle.set()
         return b""
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
@@ -243,6 +249,23 @@ def read_standing(home: Path) -> Standing:
         raise ConfigError(
             f"{home}: no server with workers runs here; start one with: tokenworks serve --workers 2"
         ) from None
+
+
+async def _wait(works: Sequence[Coroutine[Any, Any, Any]], at_most_s: float) -> None:
+    """Wait for all, up to so long; what has not come to its end is let go."""
+    if works:
+        _, left = await asyncio.wait([asyncio.create_task(work) for work in works], timeout=at_most_s)
+        for task in left:
+            task.cancel()
+
+
+async def _either(one: Coroutine[Any, Any, Any], other: Coroutine[Any, Any, Any]) -> None:
+    tasks = [asyncio.create_task(one), asyncio.create_task(other)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _signal(worker: _Worker, signal_number: signal.Signals) -> None:

@@ -45,6 +45,7 @@ from tokenworks.governance.keys import DEFAULT_SCOPES
 from tokenworks.ledger.verify import verify
 from tokenworks.retrieval.index import Index
 
+OTHERS_S = 5.0  # how often a host looks for background work that another one was asked for
 ENCODER = "minilm"  # the released base encoder that search embeds with
 SAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (  # kind, path, body; the first kind that is released is shown
     ("complete", "/v1/completions", {"prompt": "def ", "max_tokens": 64}),
@@ -73,7 +74,7 @@ class Plant:
         self._filling = asyncio.Lock()
 
     async def __aenter__(self) -> Plant:
-        house = self._house
+        house, server = self._house, self._house.settings.server
         tuner = Tuner(house, self.new_release)
         book = shared_book(house.settings.limits) or (MemoryBook() if self._plan else None)
         self._path = request_path(
@@ -87,6 +88,7 @@ class Plant:
                 house.artifacts,
                 house.home / "work" / "uploads",
                 wake=tuner.wake,
+                elsewhere=None if server.background else _left_to_others,
                 settings=house.settings.platform,
                 clock=house.clock,
             ),
@@ -106,12 +108,13 @@ class Plant:
         address = {"url": self.url, "pid": os.getpid(), "since": time.time()}
         write_atomic(house.home / "address.json", msgspec.json.encode(address))
         self.opened = self._begin(self._open_base())
-        self._begin(Pilot(house, self.new_release).run())
         self._begin(watch_in_child(house, self._documents_changed))
         await asyncio.to_thread(record_settings, house)
         self._begin(self._keep())
-        self._begin(tuner.run())
-        self._begin(self._take_up())
+        if server.background:
+            self._begin(Pilot(house, self.new_release).run())
+            self._begin(tuner.run())
+            self._begin(self._take_up())
         return self
 
     async def __aexit__(
@@ -219,10 +222,17 @@ class Plant:
         self._begin(self._fill(batch=8, rest=1.0))
 
     async def _take_up(self) -> None:
-        """Take up the eval runs and batches that the last server left."""
+        """Take up the eval runs and batches that the last server left, and those that other hosts were asked for."""
         platform = self._path.gateway.platform
         assert platform is not None, "a server has one"
-        await platform.resume()
+        while True:
+            try:
+                await platform.resume()
+            except TokenworksError as error:  # the catalog is away: it comes back
+                log.warning("background work could not be taken up", error=str(error))
+            if self._house.settings.catalog_url.startswith("sqlite"):  # nobody else is asked
+                return
+            await asyncio.sleep(OTHERS_S)
 
     async def _keep(self) -> None:
         """Drop what is too old and finish erasures, now and every day."""
@@ -273,6 +283,10 @@ class Plant:
             )
             for hit in hits
         ]
+
+
+def _left_to_others(what: str, id: str) -> None:
+    """Leave it to the host that works in the background: it looks into the catalog."""
 
 
 def local_key(house: House) -> str:

@@ -2,8 +2,8 @@
 
     python -m tokenworks.factory.worker CALLS FD
 
-CALLS is where the server answers (factory/front.py), FD the listening socket. SIGTERM: refuse, and end with the answers
-under way. SIGUSR1: end when everybody has been answered, also who still asks on a kept connection.
+CALLS is where the server answers (factory/front.py), FD the listening socket. SIGTERM: refuse what is new,
+and end at a second one. SIGUSR1: end when everybody has been answered, also who still asks on a kept connection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import structlog
 
-from tokenworks.core.errors import TokenworksError
+from tokenworks.core.errors import EngineError, TokenworksError
 from tokenworks.core.process import die_with
 from tokenworks.factory.front import Front
 from tokenworks.factory.limiting import shared_book
@@ -32,6 +32,7 @@ from tokenworks.gateway.server import Server, serve
 from tokenworks.settings import Settings
 
 ALIVE_S = 1.0
+FIND_S = 5.0
 LINGER_S = 3.0  # for a request on its way on a kept connection when a worker retires
 RETIRE_S = 900.0  # the longest stream that a reload waits for
 log = structlog.get_logger()
@@ -44,10 +45,11 @@ async def run(calls: Path, listening: socket.socket) -> None:
     settings = await front.settings()
     with Turning(settings, role="gateway") as house:
         path = await _open(house, front)
+        await _find_engines(path, front)
         server = await serve(path.gateway.app, "", 0, drain_s=settings.server.drain_s, listening=listening)
         alive = asyncio.create_task(_tell(front))
         await end.asked.wait()
-        await _end(end, path, server, settings)
+        await _end(end, path, server, front, settings)
         await path.close()
         alive.cancel()
         front.caller.close()
@@ -78,23 +80,34 @@ async def _open(house: Turning, front: Front) -> RequestPath:
     return path
 
 
+async def _find_engines(path: RequestPath, front: Front) -> None:
+    """Know the engines that run already before the first request does; those that start are waited for later."""
+    for served in (await path.releases.all()).values():
+        if (await front.reach(served.ref, -1, "", 0.0)).port:
+            with contextlib.suppress(EngineError):  # it has ended just now, and will be back
+                await path.pool.ready(served.ref, FIND_S)
+
+
 class _Ends:
     """What signals ask for; they are taken from the first moment on."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.hurry = asyncio.Event()  # SIGTERM: also one that comes while the worker retires
+        self.last = asyncio.Event()  # a second one
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, self.asked.set)
         loop.add_signal_handler(signal.SIGTERM, self._hurry)
 
     def _hurry(self) -> None:
+        if self.hurry.is_set():
+            self.last.set()
         self.hurry.set()
         self.asked.set()
 
 
-async def _end(end: _Ends, path: RequestPath, server: Server, settings: Settings) -> None:
-    """Retire, or drain: refuse what is new, and be reachable for whoever asks how things stand."""
+async def _end(end: _Ends, path: RequestPath, server: Server, front: Front, settings: Settings) -> None:
+    """Retire; or drain: refuse what is new, and be reachable until the server says that all workers are done."""
     if not end.hurry.is_set():
         retiring = asyncio.create_task(server.retire(LINGER_S))
         hurry = asyncio.create_task(end.hurry.wait())
@@ -105,6 +118,11 @@ async def _end(end: _Ends, path: RequestPath, server: Server, settings: Settings
     until_s = time.monotonic() + settings.server.drain_s
     while path.gateway.admit.in_flight and time.monotonic() < until_s:
         await asyncio.sleep(0.02)
+    if end.hurry.is_set():
+        with contextlib.suppress(OSError, TimeoutError):
+            await front.caller.call("idle", str(os.getpid()).encode())
+            async with asyncio.timeout(max(0.0, until_s - time.monotonic())):
+                await end.last.wait()
     await server.stop()
 
 

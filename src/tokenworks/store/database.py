@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,12 +11,14 @@ from typing import Any, TypeVar
 import msgspec
 from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from tokenworks.core.errors import MissingExtraError, StoreError
 
 T = TypeVar("T", bound=msgspec.Struct)
 BUSY_S = 30.0  # how long SQLite waits for another writer
+PATIENCE = {"connect_timeout": 3, "tcp_user_timeout": 3000}  # libpq's, for a server behind a cut network; ours to give
+AWAY_S = 1.0
 
 
 class Database:
@@ -23,6 +26,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
+        self._away_until, self._away = 0.0, ""
         self.place = self.engine.url.render_as_string(hide_password=True)
 
     @contextlib.contextmanager
@@ -59,12 +63,20 @@ class Database:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what the database says into what an operator can do."""
+        """Turn what the database says into what an operator can do.
+
+        A server that cannot be reached is not asked again for a moment: else all would wait, one after the other.
+        """
+        if time.monotonic() < self._away_until:
+            raise StoreError(self._away)
         try:
             yield
         except DBAPIError as error:
             reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else str(error)
-            raise StoreError(f"catalog {self.place}: {reason}; {_way_out(reason)}") from error
+            told = f"catalog {self.place}: {reason}; {_way_out(reason)}"
+            if self.engine.dialect.name == "postgresql" and _is_away(error):
+                self._away_until, self._away = time.monotonic() + AWAY_S, told
+            raise StoreError(told) from error
 
 
 def to_row(struct: msgspec.Struct, *, as_json: Sequence[str] = ()) -> dict[str, Any]:
@@ -90,7 +102,11 @@ def _engine(url: str) -> Engine:
             raise StoreError(f"store.catalog {url!r}: sqlite:///PATH and postgresql+psycopg://... are understood")
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+        if parsed.get_backend_name() == "postgresql":
+            patience = {name: value for name, value in PATIENCE.items() if name not in parsed.query}
+            engine = create_engine(parsed, pool_pre_ping=True, connect_args=patience)
+        else:
+            engine = create_engine(parsed)
     except (ArgumentError, NoSuchModuleError) as error:
         raise StoreError(f"store.catalog {url!r}: {error}; write sqlite:///PATH or postgresql+psycopg://...") from None
     except ImportError:
@@ -101,6 +117,12 @@ def _engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Return whether the server could not be reached, or is going: not where it refused what was asked."""
+    state = getattr(error.orig, "sqlstate", None)
+    return isinstance(error, OperationalError) and (state is None or state.startswith(("08", "57P")))
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -241,9 +242,14 @@ class SharedCounters:
 
 def _part(claim: Claim) -> Part:
     """Return the claim as books know it; every host writes the same name."""
-    name = msgspec.json.encode([claim.kind, claim.window, *claim.subject]).decode()
+    name = _name(claim.kind, claim.window, claim.subject)
     kind: Kind = "budget" if claim.kind in BUDGETS else "hold" if claim.kind == "concurrency" else "rate"
     return Part(name, kind, claim.limit, claim.amount)
+
+
+@functools.lru_cache(maxsize=4096)
+def _name(kind: str, window: str, subject: Subject) -> str:
+    return msgspec.json.encode([kind, window, *subject]).decode()
 
 
 def _is_requests(part: Part) -> bool:
