@@ -114,6 +114,19 @@ async def ask_at_once(served, key, count):
     return await asyncio.gather(*(one() for _ in range(count)))
 
 
+def until_counted(served, least):
+    """Wait until /metrics of whichever worker says how many requests all of them have answered."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with served.http() as client:
+            lines = client.get("/metrics").text.splitlines()
+        counts = [line for line in lines if line.startswith("tokenworks_requests_total") and 'status="200"' in line]
+        if sum(float(line.rpartition(" ")[2]) for line in counts if "completions" in line) >= least:
+            return
+        time.sleep(0.2)
+    raise AssertionError(counts)
+
+
 def test_systemd_is_told_when_the_workers_serve(served):
     assert served.heard() == "READY=1"
     assert len(set(served.pids())) == 2
@@ -134,6 +147,7 @@ def test_of_1000_requests_through_two_workers_exactly_those_within_the_budget_ar
         (shown,) = factory.limit_standings()
         logs = load_by_writer(served.home / "ledger", served.home / "by-writer.json").values()
         assert sum(log.total(day_of(time.time()), tenant="crowd") > 0 for log in logs) == 2  # both workers served
+    until_counted(served, 100)
     assert shown.spent_today == 100 * cost == cost + sum(body["usage"]["total_tokens"] for body in found)
 
 

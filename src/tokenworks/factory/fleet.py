@@ -25,6 +25,8 @@ import structlog
 from tokenworks.core.calls import Answer, Answering, answer_calls
 from tokenworks.core.errors import ConfigError, EngineError, TokenworksError
 from tokenworks.core.files import write_atomic
+from tokenworks.factory.front import Word
+from tokenworks.gateway.merging import lasting, merged
 from tokenworks.gateway.server import bind, shown_address
 from tokenworks.settings import Settings
 
@@ -73,6 +75,7 @@ class _Worker:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     idle: asyncio.Event = field(default_factory=asyncio.Event)  # draining, and nothing is under way any more
     leaving: bool = False
+    figures: bytes = b""
 
 
 class Fleet:
@@ -89,6 +92,7 @@ class Fleet:
         self._reloading = asyncio.Lock()
         self._generation = self._reloads = 0
         self._stopping = False
+        self._ended = b""  # figures of workers that are no more
 
     @property
     def address(self) -> str:
@@ -171,7 +175,7 @@ class Fleet:
     async def _watch(self, worker: _Worker) -> None:
         """Replace a worker that ends by itself, each time later where it lives shortly."""
         status = await worker.process.wait()
-        self._known.pop(worker.process.pid, None)
+        self._end(worker)
         failures = 0
         while not worker.leaving and not self._stopping and self._workers.get(worker.slot) is worker:
             failures = 0 if not failures and time.monotonic() - worker.began_s > STABLE_S else failures + 1
@@ -207,16 +211,26 @@ class Fleet:
     async def _called(self, name: str, said: bytes) -> bytes:
         if name == "settings":
             return msgspec.json.encode(self._settings)
-        if name not in ("ready", "alive", "idle"):
+        if name not in ("ready", "alive", "idle", "metrics"):
             return await self._answer(name, said)
-        worker = self._known.get(int(said))
+        word = msgspec.msgpack.decode(said, type=Word)
+        worker = self._known.get(word.pid)
         if worker is not None:
             worker.heard_s = time.monotonic()
+            worker.figures = word.figures or worker.figures
             if name == "ready":
                 worker.ready.set()
             elif name == "idle":
                 worker.idle.set()
+        if name == "metrics":
+            own = await self._answer("figures", b"")
+            return merged([own, self._ended, *(one.figures for one in self._known.values())])
         return b""
+
+    def _end(self, worker: _Worker) -> None:
+        """Keep what a worker that has ended counted: figures that fall back look like a restart of all."""
+        self._known.pop(worker.process.pid, None)
+        self._ended = merged([self._ended, lasting(worker.figures)])
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,17 +34,31 @@ class Wanted(msgspec.Struct, frozen=True, array_like=True):
     wait_s: float
 
 
+class Word(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker says of itself."""
+
+    pid: int
+    figures: bytes
+
+
 class Behind:
     """The server's side. Belongs to its loop."""
 
     def __init__(
-        self, pool: Pool, search: Search, book: Book | None, platform: Platform, wake: Callable[[], None]
+        self,
+        pool: Pool,
+        search: Search,
+        book: Book | None,
+        platform: Platform,
+        wake: Callable[[], None],
+        figures: Callable[[], bytes],
     ) -> None:
         self._pool = pool
         self._search = search
         self._book = book
         self._platform = platform
         self._wake = wake
+        self._figures = figures
 
     async def answer(self, name: str, said: bytes) -> bytes:
         """Answer a call; raise `NotFoundError` for one that does not exist."""
@@ -54,6 +69,8 @@ class Behind:
             return _encode(await self._search(_decode(said, type=SearchCall)))
         if name.startswith("book.") and self._book is not None:
             return await answer_book(self._book, name, said)
+        if name == "figures":
+            return self._figures()
         self._begin(name, said.decode())
         return b""
 
@@ -87,6 +104,14 @@ class Front:
     async def reach(self, ref: str, port: int, state: str, wait_s: float) -> EngineAt:
         """Return where an engine is, as soon as that is not what is known of it."""
         return _decode(await self.caller.call("engine", _encode(Wanted(ref, port, state, wait_s))), type=EngineAt)
+
+    async def say(self, name: str, figures: bytes = b"") -> bytes:
+        """Say how this worker is, with its figures; return those of all, where they were asked for."""
+        return await self.caller.call(name, _encode(Word(os.getpid(), figures)))
+
+    async def together(self, own: bytes) -> bytes:
+        """Return the figures of all processes of this server."""
+        return await self.say("metrics", own)
 
     async def search(self, call: SearchCall) -> list[Found]:
         """Return the passages that answer."""

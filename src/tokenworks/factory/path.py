@@ -15,6 +15,7 @@ from tokenworks.factory.limiting import limiting
 from tokenworks.factory.remote import WithRemote
 from tokenworks.factory.telemetry import Telemetry, telemetry
 from tokenworks.gateway.app import Gateway, build
+from tokenworks.gateway.health import Together
 from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.layers.terms import Terms
 from tokenworks.gateway.limits.book import Book
@@ -84,6 +85,7 @@ def request_path(
     parts: Parts | None = None,
     book: Book | None = None,
     reach: Reach | None = None,
+    together: Together | None = None,
 ) -> RequestPath:
     """Return the path over the parts of `house`; call it on the loop that will serve.
 
@@ -126,6 +128,7 @@ def request_path(
         ),
         engines=lambda: {**warm.status(), **pool.status()},
         around=traces.around,
+        together=together,
     )
     return RequestPath(gateway, pool, keys, current, warm, traces)
 

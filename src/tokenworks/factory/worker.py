@@ -47,7 +47,7 @@ async def run(calls: Path, listening: socket.socket) -> None:
         path = await _open(house, front)
         await _find_engines(path, front)
         server = await serve(path.gateway.app, "", 0, drain_s=settings.server.drain_s, listening=listening)
-        alive = asyncio.create_task(_tell(front))
+        alive = asyncio.create_task(_tell(front, path))
         await end.asked.wait()
         await _end(end, path, server, front, settings)
         await path.close()
@@ -64,6 +64,7 @@ async def _open(house: Turning, front: Front) -> RequestPath:
         keep_bodies=settings.ledger.keep_bodies,
         book=shared_book(settings.limits) or FarBook(front.caller.call),
         reach=front.reach,
+        together=front.together,
         parts=Parts(
             house.catalog.objects,
             house.artifacts,
@@ -120,19 +121,18 @@ async def _end(end: _Ends, path: RequestPath, server: Server, front: Front, sett
         await asyncio.sleep(0.02)
     if end.hurry.is_set():
         with contextlib.suppress(OSError, TimeoutError):
-            await front.caller.call("idle", str(os.getpid()).encode())
+            await front.say("idle")
             async with asyncio.timeout(max(0.0, until_s - time.monotonic())):
                 await end.last.wait()
     await server.stop()
 
 
-async def _tell(front: Front) -> None:
-    """Say that this worker serves, and then that it lives."""
-    me = str(os.getpid()).encode()
+async def _tell(front: Front, path: RequestPath) -> None:
+    """Say that this worker serves, and then that it lives and what it has counted."""
     said = "ready"
     while True:
         with contextlib.suppress(OSError):  # the server has gone, and we with it
-            await front.caller.call(said, me)
+            await front.say(said, path.gateway.figures())
             said = "alive"
         await asyncio.sleep(ALIVE_S)
 

@@ -13,7 +13,7 @@ from tokenworks.gateway.answer import answerer
 from tokenworks.gateway.anthropic.messages import CountTokens, Messages
 from tokenworks.gateway.exchange import Handle, Layer
 from tokenworks.gateway.feedback import Feedback, Given, Texts
-from tokenworks.gateway.health import Engines, alive, figures, readiness
+from tokenworks.gateway.health import Engines, Together, alive, figures, readiness
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.authorise import Authorise, Look
 from tokenworks.gateway.layers.border import border
@@ -71,6 +71,7 @@ class Gateway:
     mirror: Mirror  # close it before the engines
     limit: Limit  # close it last
     schedule: Schedule
+    figures: Callable[[], bytes]  # of this process, as Prometheus reads them
     platform: Platform | None = None
 
     def drain(self) -> None:
@@ -99,6 +100,7 @@ def build(
     terms: Terms | None = None,
     schedule: Schedule | None = None,
     idempotency: Remembered | None = None,
+    together: Together | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
@@ -107,6 +109,9 @@ def build(
     put layers of its own among those of a request for tokens, such as those that trace. `policies` are in force, by
     default the built-in ones; `look` raises labels by what stands in prompts. `schedule` says whose turn it is;
     without it nobody waits for an engine. `idempotency` keeps the keys.
+    fine-tuning jobs and evals. `engines` says what to show of engines, by default those of the pool; `together` adds
+    the figures of other processes. `around` may put layers of its own among those of a request for tokens, such as
+    those that trace.
     """
     engines = engines or pool.status
     server = server or ServerSettings()
@@ -149,7 +154,7 @@ def build(
         ("POST", "/v1/messages/count_tokens"): ("tokenize", translated(tokens, CountTokens)),
         ("GET", "/healthz"): ("health", alive),
         ("GET", "/readyz"): ("health", readiness(engines, admit, rules.in_force)),
-        ("GET", "/metrics"): ("metrics", figures(engines, metrics)),
+        ("GET", "/metrics"): ("metrics", figures(engines, metrics, together)),
     }
     standing_in = answerer(stack(around(order(identify=StandIn(keys))), pool.generate))
     added = platform(parts, releases, standing_in, lambda: admit.in_flight) if parts else None
@@ -168,5 +173,6 @@ def build(
         mirror=mirror,
         limit=limit,
         schedule=schedule,
+        figures=lambda: metrics.text(engines()),
         platform=added,
     )

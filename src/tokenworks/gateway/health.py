@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -13,6 +13,7 @@ from tokenworks.governance.policy.folder import InForce
 from tokenworks.serving.supervisor import EngineStatus
 
 Engines = Callable[[], Mapping[str, EngineStatus]]
+Together = Callable[[bytes], Awaitable[bytes]]
 
 
 async def alive(exchange: Exchange) -> Reply:
@@ -39,10 +40,12 @@ def readiness(engines: Engines, admit: Admit, policies: InForce) -> Handle:
     return ready
 
 
-def figures(engines: Engines, metrics: Metrics) -> Handle:
-    """Return the handle of /metrics."""
+def figures(engines: Engines, metrics: Metrics, together: Together | None) -> Handle:
+    """Return the handle of /metrics; `together` adds what other processes of this server counted."""
 
     async def show(exchange: Exchange) -> Reply:
-        return Reply(status=200, body=metrics.text(engines()), headers=(("content-type", CONTENT_TYPE),))
+        own = metrics.text(engines())
+        body = own if together is None else await together(own)
+        return Reply(status=200, body=body, headers=(("content-type", CONTENT_TYPE),))
 
     return show
