@@ -156,7 +156,7 @@ class Fleet:
         """Start a worker; return it when it serves. Raises `EngineError` where it does not."""
         fd = self._sockets[slot].fileno()
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tokenworks.factory.worker", str(self._folder / "calls"), str(fd),
+            sys.executable, "-m", "tokenworks.cli.worker", str(self._folder / "calls"), str(fd),
             pass_fds=(fd,), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         now = time.monotonic()

@@ -42,14 +42,14 @@ class Word(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Behind:
-    """The server's side. Belongs to its loop."""
+    """The server's side. Belongs to its loop. Without `platform` another host works in the background."""
 
     def __init__(
         self,
         pool: Pool,
         search: Search,
         book: Book | None,
-        platform: Platform,
+        platform: Platform | None,
         wake: Callable[[], None],
         figures: Callable[[], bytes],
     ) -> None:
@@ -77,6 +77,8 @@ class Behind:
     def _begin(self, name: str, id: str) -> None:
         if name == "wake":
             self._wake()
+        elif self._platform is None:
+            return  # it stands in the catalog, where the other host looks
         elif name == "run.begin":
             self._platform.running.begin(id)
         elif name == "run.end":

@@ -185,8 +185,8 @@ class Plant:
         server = settings.server
         if plan is None:
             return await serve(gateway.app, server.host, server.port, drain_s=server.drain_s)
-        assert gateway.platform is not None, "a server has one"
-        behind = Behind(self._path.pool, self._search, book, gateway.platform, tuner.wake, gateway.figures)
+        platform = gateway.platform if server.background else None
+        behind = Behind(self._path.pool, self._search, book, platform, tuner.wake, gateway.figures)
         fleet = Fleet(self._house.home, settings, plan, behind.answer)
         await fleet.start()
         return fleet

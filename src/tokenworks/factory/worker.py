@@ -1,6 +1,6 @@
 """A gateway worker: the whole request path over the home, with the engines and the background of its host's server.
 
-    python -m tokenworks.factory.worker CALLS FD
+    python -m tokenworks.cli.worker CALLS FD
 
 CALLS is where the server answers (factory/front.py), FD the listening socket. SIGTERM: refuse what is new,
 and end at a second one. SIGUSR1: end when everybody has been answered, also who still asks on a kept connection.
@@ -15,16 +15,15 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-
-import structlog
 
 from tokenworks.core.errors import EngineError, TokenworksError
 from tokenworks.core.process import die_with
 from tokenworks.factory.front import Front
 from tokenworks.factory.limiting import shared_book
 from tokenworks.factory.path import RequestPath, open_verified, request_path
-from tokenworks.factory.remote import REF, remote_options
+from tokenworks.factory.remote import REF, remote_destination, remote_options
 from tokenworks.factory.turning import Turning
 from tokenworks.gateway.limits.far_book import FarBook
 from tokenworks.gateway.platform.routes import Parts
@@ -35,14 +34,14 @@ ALIVE_S = 1.0
 FIND_S = 5.0
 LINGER_S = 3.0  # for a request on its way on a kept connection when a worker retires
 RETIRE_S = 900.0  # the longest stream that a reload waits for
-log = structlog.get_logger()
 
 
-async def run(calls: Path, listening: socket.socket) -> None:
+async def run(calls: Path, listening: socket.socket, log_as: Callable[[str], None]) -> None:
     """Serve until told to end."""
     end = _Ends()
     front = Front(calls)
     settings = await front.settings()
+    log_as(settings.telemetry.log)
     with Turning(settings, role="gateway") as house:
         path = await _open(house, front)
         await _find_engines(path, front)
@@ -77,7 +76,9 @@ async def _open(house: Turning, front: Front) -> RequestPath:
     )
     engines = settings.engines
     if engines.remote_url:
-        await path.pool.add_remote(REF, remote_options(engines), model=engines.remote_model)
+        await path.pool.add_remote(
+            REF, remote_options(engines), model=engines.remote_model, destination=remote_destination(engines)
+        )
     return path
 
 
@@ -137,15 +138,15 @@ async def _tell(front: Front, path: RequestPath) -> None:
         await asyncio.sleep(ALIVE_S)
 
 
-def main(arguments: list[str]) -> int:
-    """Run the process; return its exit code."""
+def main(arguments: list[str], log_as: Callable[[str], None]) -> int:
+    """Run the process; return its exit code. `log_as` is told the form of log lines."""
     die_with(os.getppid())
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    log_as("text")
     calls, listening = Path(arguments[0]), socket.socket(fileno=int(arguments[1]))
     listening.setblocking(False)
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(run(calls, listening))
+            runner.run(run(calls, listening, log_as))
     except TokenworksError as error:
         print(f"tokenworks worker: {error}", file=sys.stderr)
         return error.exit_code
@@ -159,7 +160,3 @@ def _new_loop() -> asyncio.AbstractEventLoop:
         return asyncio.new_event_loop()
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     return loop
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import structlog
 
+from tokenworks.core.destination import Destination
 from tokenworks.core.errors import EngineError, TokenworksError
 from tokenworks.serving.address import Address
 from tokenworks.serving.member import Member
@@ -35,7 +36,7 @@ class Far(Member):
     """Follows one engine. Its keeper does not end it while anybody follows."""
 
     def __init__(self, ref: str, reach: Reach) -> None:
-        super().__init__(ref, "")
+        super().__init__(ref, "", Destination(name=ref))
         self._reach = reach
         self._upstream: Upstream | None = None
         self._port = 0
