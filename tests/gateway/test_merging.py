@@ -45,7 +45,7 @@ def test_counts_are_summed_and_engines_are_not() -> None:
     found = values(merged([worker(3, 1), worker(4, 2), worker(0, 0)]))
     assert found["tokenworks_requests_total"] == 7
     assert found["tokenworks_tokens_total"] == 7 * 9
-    assert found["tokenworks_request_seconds_count"] == 7
+    assert found["gen_ai_server_request_duration_seconds_count"] == 7
     assert found["tokenworks_requests_in_flight"] == 3
     assert found["tokenworks_engine_up"] == 1
     assert found["tokenworks_engine_restarts"] == 3
