@@ -12,7 +12,7 @@ from tokenworks.factory.checking import detectors, looking
 from tokenworks.factory.house import House
 from tokenworks.factory.identity import identities_of
 from tokenworks.factory.limiting import limiting
-from tokenworks.factory.remote import WithRemote
+from tokenworks.factory.remote import Elsewhere, elsewhere
 from tokenworks.factory.telemetry import Telemetry, telemetry
 from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.platform.routes import Parts
@@ -40,6 +40,7 @@ class RequestPath:
     releases: CatalogReleases
     warm: Warm
     telemetry: Telemetry
+    far: Elsewhere
 
     async def close(self) -> None:
         """Take no more requests, and end the engines."""
@@ -49,6 +50,7 @@ class RequestPath:
         await self.gateway.mirror.close()
         await self.warm.close()
         await self.pool.close()
+        self.far.close()
         await self.gateway.limit.close()
         await self.telemetry.close()
 
@@ -88,7 +90,9 @@ def request_path(
         engine=settings.engines.generation if settings.engines.generation != "remote" else "auto",
         options=engine_options(settings, house.home),
         policy=Policy(start_timeout_s=settings.engines.start_timeout_s),
+        replicas=settings.engines.replicas,
     )
+    far = elsewhere(settings, pool)
     warm = Warm(current, pool.ready)
     keys = house.new_keys()
     limit = limiting(house)
@@ -96,7 +100,7 @@ def request_path(
     gateway = build(
         keys=identities_of(house, keys),
         limit=limit,
-        releases=releases or (WithRemote(warm, settings.engines) if settings.engines.remote_url else warm),
+        releases=far.beside(releases or warm),
         pool=pool,
         ledger=house.ledger,
         bodies=house.bodies,
@@ -110,8 +114,9 @@ def request_path(
         look=looking(settings.policy.detect),
         engines=lambda: {**warm.status(), **pool.status()},
         around=traces.around,
+        router=far.router,
     )
-    return RequestPath(gateway, pool, keys, current, warm, traces)
+    return RequestPath(gateway, pool, keys, current, warm, traces, far)
 
 
 def engine_options(settings: Settings, home: Path) -> Options:

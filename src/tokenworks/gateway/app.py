@@ -33,9 +33,10 @@ from tokenworks.gateway.releases import Releases
 from tokenworks.gateway.rerank import Rerank
 from tokenworks.gateway.responses.responses import KeptTexts, Responses
 from tokenworks.gateway.responses.routes import remembered
+from tokenworks.gateway.route.router import Router
 from tokenworks.gateway.ruling import Rules
 from tokenworks.gateway.search import Search, searching
-from tokenworks.gateway.stack import fold, layers, stack
+from tokenworks.gateway.stack import fold, layers
 from tokenworks.gateway.translate import translated
 from tokenworks.governance.credentials import Identities
 from tokenworks.governance.policy.folder import InForce
@@ -91,15 +92,17 @@ def build(
     around: Callable[[Sequence[Layer]], Sequence[Layer]] = list,
     policies: InForce | None = None,
     look: Look | None = None,
+    router: Handle | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
     `lookup` finds requests and feedback on the ledger; it is asked in threads. With `parts` there are files,
     fine-tuning jobs and evals. `engines` says what to show of engines, by default those of the pool. `around` may
     put layers of its own among those of a request for tokens, such as those that trace. `policies` are in force, by
-    default the built-in ones; `look` raises labels by what stands in prompts.
+    default the built-in ones; `look` raises labels by what stands in prompts;
+    `router` says who answers, by default the pool.
     """
-    engines = engines or pool.status
+    engines, router = engines or pool.status, router or Router(pool.generate)
     server = server or ServerSettings()
     metrics = Metrics()
     notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=lookup.request)
@@ -116,7 +119,7 @@ def build(
         mirror=mirror,
         rescue=Rescue(notes, metrics),
     )
-    tokens = stack(around(order(identify=identify)), pool.generate)
+    tokens = fold(around(order(identify=identify)), router)
     feedback = Feedback(notes, ledger, bodies, lookup)
     models = fold([border, identify], listing(releases))
     give, seek = Service(rules, "feedback"), Service(rules, "search")
@@ -138,7 +141,7 @@ def build(
         ("GET", "/readyz"): ("health", readiness(engines, admit, rules.in_force)),
         ("GET", "/metrics"): ("metrics", figures(engines, metrics)),
     }
-    standing_in = answerer(stack(around(order(identify=StandIn(keys))), pool.generate))
+    standing_in = answerer(fold(around(order(identify=StandIn(keys))), router))
     added = platform(parts, releases, standing_in, lambda: admit.in_flight) if parts else None
     for place, (endpoint, handle) in (added.routes if added else {}).items():
         routes[place] = (endpoint, fold([border, identify, Service(rules, ACTIONS[endpoint]), admit], handle))

@@ -24,6 +24,15 @@ class Transfer(msgspec.Struct, frozen=True, array_like=True):
     received_bytes: int
 
 
+class Sent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A destination was sent the text of a request."""
+
+    to: str  # here: an engine of this site; else the name of a server elsewhere
+    region: str = "here"
+    size_bytes: int = 0  # of the body
+    ended: str = "ok"  # ok | refused | busy | failed | lost | silent | dropped
+
+
 class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     """One request for tokens, however it ended."""
 
@@ -52,6 +61,8 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     learn: bool = True  # False: caller, key or tenant refused that anything is learned from it
     arm: str = ""  # while a canary runs: incumbent | canary | shadow
     stored: bool = False  # the caller wants to read it again: its texts are kept, whatever `learn` says
+    sent: tuple[Sent, ...] = ()  # where it was sent, who answered ended `ok`; empty: to this site's engine alone
+    resumed: int = 0  # how often the rest of a stream was made by another engine than its beginning
     face: str = ""  # how it was asked, where not in OpenAI's words: messages | rerank | responses | batch
     transfers: tuple[Transfer, ...] | None = None  # one for each attempt; None: written before they were counted
     policies: str = ""  # digest of the policies that decided

@@ -29,7 +29,8 @@ class Pool:
     """Starts, shares and ends engines.
 
     `open_model` returns the verified folder of a version that nobody has added; without it such versions do not
-    exist here. `released` names the versions that must stay: of the others only `spare` idle ones are kept.
+    exist here. `released` names the versions that must stay: of the others only `spare` idle ones are kept. A version
+    gets `replicas` engines; the second of `name@1` is known as `name@1#1`.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Pool:
         wait_s: float = 2.0,
         spare: int = 2,
         drain_s: float = 10.0,
+        replicas: int = 1,
     ) -> None:
         self._open_model = open_model
         self._released = released
@@ -52,6 +54,7 @@ class Pool:
         self._wait_s = wait_s
         self._spare = spare
         self._drain_s = drain_s
+        self._replicas = replicas
         self._members: dict[str, Member] = {}
         self._opening: dict[str, asyncio.Task[Member]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -72,15 +75,19 @@ class Pool:
 
     async def remove(self, ref: str) -> None:
         """Take no more calls for `ref`, let those under way finish, then end its engine."""
-        member = self._members.pop(ref, None)
-        if member is not None:
-            await member.leave(self._drain_s)
+        names = [name for name in self._members if name.partition("#")[0] == ref]
+        members = [self._members.pop(name) for name in names]
+        await asyncio.gather(*(member.leave(self._drain_s) for member in members))
 
     async def ready(self, ref: str, timeout_s: float = 300.0) -> None:
         """Wait until `ref` can answer; raise `EngineError` when it cannot, or not in time."""
         deadline_s = time.monotonic() + timeout_s
         member = await self._member(ref, timeout_s)
         await member.upstream(max(0.0, deadline_s - time.monotonic()))
+
+    def count(self, ref: str) -> int:
+        """Return how many engines there are of `ref`, ready or not; 0: it was not asked for yet."""
+        return sum(name.partition("#")[0] == ref for name in self._members)
 
     def status(self) -> Mapping[str, EngineStatus]:
         """Return what is to be seen of each engine."""
@@ -94,13 +101,15 @@ class Pool:
         """
         wait_s = self._wait_s if call.wait_s is None else call.wait_s
         member = self._members.get(call.ref) or await self._member(call.ref, wait_s)
+        if call.replica:
+            member = self._members.get(f"{call.ref}#{call.replica}", member)
         upstream = await member.upstream(wait_s)
         headers = (("x-request-id", call.request_id), *call.headers) if call.request_id else call.headers
         member.enter()
         traffic = Traffic(member.destination, member.address)
         call.traffic.append(traffic)
         try:
-            body = member.addressed(call.body)
+            body = member.addressed(call)
             response = await upstream.request("POST", call.path, body, headers, traffic=traffic)
             kind = response.headers.get(b"content-type", b"application/json").decode("latin-1")
             streaming = call.stream and response.status == 200 and kind.startswith("text/event-stream")
@@ -124,10 +133,12 @@ class Pool:
     def _enter(self, ref: str, engine: str, folder: Path, options: Options) -> Member:
         if engine == "remote":
             raise ConfigError(f"{ref}: a model folder is never sent to a remote server; use add_remote")
-        supervisor = Supervisor(ref, host_command(engine, folder, ref, options), self._policy)
-        supervisor.start()
-        member = self._members[ref] = Local(ref, engine, supervisor)
-        return member
+        for number in range(self._replicas):
+            name = f"{ref}#{number}" if number else ref
+            supervisor = Supervisor(name, host_command(engine, folder, ref, options), self._policy)
+            supervisor.start()
+            self._members[name] = Local(ref, engine, supervisor)
+        return self._members[ref]
 
     async def _member(self, ref: str, timeout_s: float) -> Member:
         """Return the member for `ref`, opening its model where that is allowed."""
@@ -159,7 +170,8 @@ class Pool:
     def _sweep(self, newest: str) -> None:
         """End the least recently used engines that are neither released nor busy, but for `spare` of them."""
         stay = self._released() | {newest}
-        idle = [member for ref, member in self._members.items() if ref not in stay and member.idle]
+        busy = {member.ref for member in self._members.values() if not member.idle}
+        idle = [member for name, member in self._members.items() if name not in stay | busy and "#" not in name]
         idle.sort(key=lambda member: member.used_s)
         for member in idle[: max(0, len(idle) - self._spare)]:
             task = asyncio.create_task(self.remove(member.ref))
