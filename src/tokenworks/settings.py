@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -85,6 +85,32 @@ class LineSettings(msgspec.Struct, frozen=True, kw_only=True):
     watch_s: float = 60.0  # how often a server looks whether documents changed; 0: never
 
 
+class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server elsewhere that may be asked. Nothing goes there but by a route, and no more than it is cleared for."""
+
+    name: str
+    url: str
+    shape: str = "openai"  # whose words it speaks: openai | azure | anthropic | bedrock
+    key: str = ""
+    key_file: str = ""  # or the file that holds it
+    key_env: str = ""  # or the environment variable
+    model: str = ""  # the name it knows the model by; empty: the one that was asked for
+    label: str = "public"  # the highest label of text that may go there
+    region: str = "elsewhere"
+    price_in: float = 0.0  # per million tokens of prompts
+    price_out: float = 0.0  # per million tokens of answers
+    first_byte_s: float = 60.0  # how long its answer may take to begin
+    api_version: str = ""  # where the shape has one: azure, anthropic
+
+
+class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the requests for one alias may go, the first choice first. An alias without a route stays here."""
+
+    order: tuple[str, ...] = ("here",)  # `here`: the engines of this site
+    when: Literal["fail-over", "burst"] = "fail-over"  # burst: also while too much is under way at the first choice
+    busy: int = 16  # so many requests under way at one destination are too much
+
+
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How models are served."""
 
@@ -98,6 +124,11 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     remote_model: str = ""  # the name it knows the model by
     remote_label: str = "public"  # the highest label of text that may go there
     remote_region: str = "elsewhere"  # where it stands; "here": on machines of your own
+    remotes: tuple[RemoteSettings, ...] = ()
+    replicas: int = 1  # processes of each model: one may die, and the others finish what it began
+    stall_s: float = 30.0  # a stream that says nothing for so long is finished by another destination
+    resume_s: float = 30.0  # how long a broken stream may wait for an engine that finishes it; 0: it ends
+    hedge_percent: float = 0.0  # of short requests asked a second time, where the first takes unusually long
 
 
 class FlywheelSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,6 +212,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     platform: PlatformSettings = PlatformSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     policy: PolicySettings = PolicySettings()
+    routes: dict[str, RouteSettings] = {}  # by alias
 
     @property
     def home_path(self) -> Path:
@@ -226,6 +258,24 @@ def load_settings(
 def notify_socket(environ: Mapping[str, str] | None = None) -> str:
     """Return where systemd wants to be told how this service is; empty where nobody does."""
     return (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
+
+
+def remote_key(remote: RemoteSettings, *, environ: Mapping[str, str] | None = None) -> str:
+    """Return the key that `remote` is asked with; raise `ConfigError` where it is named twice or not to be found."""
+    where = f"engines.remotes {remote.name!r}"
+    if sum(map(bool, (remote.key, remote.key_file, remote.key_env))) > 1:
+        raise ConfigError(f"{where}: give one of key, key_file and key_env")
+    if remote.key_env:
+        environ = os.environ if environ is None else environ
+        if not environ.get(remote.key_env):
+            raise ConfigError(f"{where}: the environment variable {remote.key_env} (key_env) is not set")
+        return environ[remote.key_env]
+    if remote.key_file:
+        try:
+            return Path(remote.key_file).expanduser().read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{where}: key_file {remote.key_file} cannot be read: {error}") from None
+    return remote.key
 
 
 def _default_file(environ: Mapping[str, str]) -> Path | None:

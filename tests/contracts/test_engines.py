@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tokenworks import parts
@@ -181,6 +182,29 @@ async def test_many_answers_at_once_are_as_alone(generator: Engine) -> None:
     alone = [text(await answer(generator, prompt, greedy(12))) for prompt in prompts]
     together = await asyncio.gather(*(answer(generator, prompt, greedy(12)) for prompt in prompts))
     assert [text(pieces) for pieces in together] == alone
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        greedy(40, ignore_eos=True),
+        greedy(40, ignore_eos=True, frequency_penalty=0.6, repetition_penalty=1.2),
+        Sampling(max_tokens=40, temperature=1.0, seed=11, top_p=0.9, ignore_eos=True),
+        Sampling(max_tokens=40, temperature=0.7, seed=3, stop=(" a", "zq"), presence_penalty=0.4),
+    ],
+)
+async def test_an_answer_is_taken_up_where_another_engine_left_it(generator: Engine, sampling: Sampling) -> None:
+    if "resume" not in generator.supports:
+        pytest.skip("does not resume")
+    whole = await answer(generator, PROMPT, sampling)
+    assert sum(len(piece.ids) for piece in whole) == sum(piece.tokens for piece in whole)
+    ids = [token for piece in whole for token in piece.ids]
+    for cut in sorted({1, 2, 7, len(ids) // 2, len(ids) - 1} & set(range(1, len(ids)))):
+        begun = tuple((token,) for token in ids[:cut])
+        rest = await answer(generator, PROMPT, msgspec.structs.replace(sampling, seen=begun))
+        assert [token for piece in rest for token in piece.ids] == ids[cut:]
+        assert rest[-1].finish_reason == whole[-1].finish_reason
+        assert text(whole).endswith(text(rest))
 
 
 async def test_json_follows_its_schema(generator: Engine) -> None:

@@ -20,7 +20,9 @@ from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.layers.terms import Terms
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.notes import Notes
-from tokenworks.gateway.stack import fold, layers, stack
+from tokenworks.gateway.openai.bodies import Asked
+from tokenworks.gateway.route.router import Router
+from tokenworks.gateway.stack import fold, layers
 from tokenworks.serving.answer import EngineAnswer, EngineCall
 
 if TYPE_CHECKING:
@@ -81,7 +83,8 @@ async def test_the_engine_gets_the_call_that_a_layer_made() -> None:
 
     async def choosing(exchange: Exchange, proceed: Handle) -> Reply:
         exchange.call = EngineCall(ref="m@7", path="/v1/completions", body=b"")
+        exchange.asked, exchange.permits = Asked(model="m"), lambda destination, label: ""
         return await proceed(exchange)
 
     exchange = Exchange(endpoint="completions", read=whole(b""), request_id="req-12345678")
-    assert (await stack([choosing], engine)(exchange)).body == b"m@7"
+    assert (await fold([choosing], Router(engine))(exchange)).body == b"m@7"

@@ -303,3 +303,18 @@ async def test_an_answer_closed_late_does_not_hang_up_the_next_one_on_its_connec
         await first.aclose()
         begun.set()
         assert await second.__anext__() == b"ond"
+
+
+async def test_what_is_left_of_an_answer_is_never_the_beginning_of_the_next() -> None:
+    """An answer that has arrived whole, and of which nobody read the end."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head, _ = await request_of(reader)
+            writer.write(answer(b"for " + head.split(b" ")[1]))
+
+    async with listening(talk) as upstream:
+        first = await upstream.request("POST", "/a")
+        await asyncio.sleep(0.05)
+        first.close()
+        assert await (await upstream.request("POST", "/b")).read() == b"for /b"

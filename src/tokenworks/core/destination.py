@@ -13,6 +13,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     name: str  # how operators call it: the version of an engine here, the name of a server elsewhere
     region: str = HERE
     clearance: str = "restricted"  # the highest label of text that may go there
+    price_in: float = 0.0  # per million tokens of prompts
+    price_out: float = 0.0  # per million tokens of answers
 
     @property
     def leaves_site(self) -> bool:

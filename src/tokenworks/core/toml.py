@@ -6,7 +6,7 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -56,9 +56,21 @@ def _refuse_unknown(table: dict[str, Any], into: type, path: tuple[str, ...], wh
             hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(fields))}"
             section = f" in [{'.'.join(path)}]" if path else ""
             raise ConfigError(f"{where}{line_of(text, (*path, key))}: unknown key {key!r}{section}; {hint}")
-        for kind in (fields[key].type, *get_args(fields[key].type)):
-            if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-                _refuse_unknown(value, kind, (*path, key), where, text)
+        kind = fields[key].type
+        for inner in (kind, *get_args(kind)):
+            if not (isinstance(inner, type) and issubclass(inner, msgspec.Struct)):
+                continue
+            for name, nested in _tables(value, kind):
+                _refuse_unknown(nested, inner, (*path, key, *name), where, text)
+
+
+def _tables(value: Any, kind: Any) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Return the tables in `value` with their place: itself, those of an array, or those that stand under names."""
+    if isinstance(value, list):
+        return [((), one) for one in value if isinstance(one, dict)]
+    if get_origin(kind) is dict and isinstance(value, dict):
+        return [((name,), one) for name, one in value.items() if isinstance(one, dict)]
+    return [((), value)] if isinstance(value, dict) else []
 
 
 def line_of(text: str, keys: tuple[str, ...]) -> str:

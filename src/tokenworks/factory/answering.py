@@ -14,7 +14,7 @@ from tokenworks.core.label import Label
 from tokenworks.core.request import Answer, Request
 from tokenworks.factory.house import House
 from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
-from tokenworks.factory.remote import REF, WithRemote, remote_destination, remote_options
+from tokenworks.factory.remote import REF, remote_destination, remote_options
 from tokenworks.gateway.releases import Served
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Answering:
         path = request_path(
             self._house,
             open_model=self._open,
-            releases=WithRemote(own, engines) if engines.remote_url else own,
+            releases=own,
             keep_bodies=False,  # evaluation sets are artifacts already
         )
         if engines.remote_url:  # a teacher may be elsewhere, for labels that may leave

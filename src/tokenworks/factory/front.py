@@ -16,7 +16,7 @@ from tokenworks.gateway.limits.book import Book
 from tokenworks.gateway.limits.far_book import answer_book
 from tokenworks.gateway.platform.routes import Platform
 from tokenworks.gateway.search import Found, Search, SearchCall
-from tokenworks.serving.far import EngineAt
+from tokenworks.serving.followed import EngineAt
 from tokenworks.serving.pool import Pool
 from tokenworks.settings import Settings
 

@@ -12,7 +12,7 @@ from tokenworks.factory.checking import detectors, looking
 from tokenworks.factory.house import House
 from tokenworks.factory.identity import identities_of
 from tokenworks.factory.limiting import limiting
-from tokenworks.factory.remote import WithRemote
+from tokenworks.factory.remote import Elsewhere, elsewhere
 from tokenworks.factory.telemetry import Telemetry, telemetry
 from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.health import Together
@@ -27,7 +27,7 @@ from tokenworks.governance.keys import SCOPES, Keys, Principal
 from tokenworks.governance.policy.folder import InForce
 from tokenworks.line.release.inspect import verify_folder
 from tokenworks.serving.engine import Options
-from tokenworks.serving.far import Reach
+from tokenworks.serving.followed import Reach
 from tokenworks.serving.pool import Pool
 from tokenworks.serving.supervisor import Policy
 from tokenworks.settings import Settings
@@ -45,6 +45,7 @@ class RequestPath:
     releases: CatalogReleases
     warm: Warm
     telemetry: Telemetry
+    far: Elsewhere
 
     async def close(self) -> None:
         """Take no more requests, and end the engines."""
@@ -54,6 +55,7 @@ class RequestPath:
         await self.gateway.mirror.close()
         await self.warm.close()
         await self.pool.close()
+        self.far.close()
         await self.gateway.limit.close()
         await self.telemetry.close()
 
@@ -100,7 +102,9 @@ def request_path(
         options=engine_options(settings, house.home),
         policy=Policy(start_timeout_s=settings.engines.start_timeout_s),
         reach=reach,
+        replicas=settings.engines.replicas,
     )
+    far = elsewhere(settings, pool)
     warm = Warm(current, pool.ready)
     keys = house.new_keys()
     limit = limiting(house, book)
@@ -108,7 +112,7 @@ def request_path(
     gateway = build(
         keys=identities_of(house, keys),
         limit=limit,
-        releases=releases or (WithRemote(warm, settings.engines) if settings.engines.remote_url else warm),
+        releases=far.beside(releases or warm),
         pool=pool,
         ledger=house.ledger,
         bodies=house.bodies,
@@ -129,8 +133,9 @@ def request_path(
         engines=lambda: {**warm.status(), **pool.status()},
         around=traces.around,
         together=together,
+        router=far.router,
     )
-    return RequestPath(gateway, pool, keys, current, warm, traces)
+    return RequestPath(gateway, pool, keys, current, warm, traces, far)
 
 
 def engine_options(settings: Settings, home: Path) -> Options:

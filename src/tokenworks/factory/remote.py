@@ -1,16 +1,70 @@
-"""A server elsewhere beside our own releases, as `remote`. Nothing goes there unless an operator said so."""
+"""Servers elsewhere beside our own releases. Nothing goes there unless an operator wrote so into the settings."""
 
 from __future__ import annotations
 
-from tokenworks.core.destination import Destination
-from tokenworks.core.label import Label
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tokenworks.core.destination import HERE, Destination
+from tokenworks.core.errors import ConfigError
+from tokenworks.core.label import Label, highest
 from tokenworks.gateway.releases import Releases, Served
+from tokenworks.gateway.route.finishing import Patience
+from tokenworks.gateway.route.places import Place
+from tokenworks.gateway.route.router import Router
+from tokenworks.gateway.route.routes import Route, routes_of
 from tokenworks.serving.engine import Options
-from tokenworks.settings import EngineSettings
+from tokenworks.serving.far.server import Far, Site
+from tokenworks.serving.pool import Pool
+from tokenworks.settings import EngineSettings, RemoteSettings, RouteSettings, Settings, remote_key
 
 ALIAS = "remote"
 REF = "remote@0"
 ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """The router over one pool, and the connections to servers elsewhere."""
+
+    router: Router
+    routes: Mapping[str, Route]  # by alias
+    fars: tuple[Far, ...]
+
+    def beside(self, own: Releases) -> Releases:
+        """Return `own` with the aliases that only servers elsewhere answer for."""
+        aliases = {alias: _served(alias, route) for alias, route in self.routes.items() if route.here_at < 0}
+        return WithRemotes(own, aliases) if aliases else own
+
+    def close(self) -> None:
+        """Hang up everything."""
+        for far in self.fars:
+            far.close()
+
+
+def elsewhere(settings: Settings, pool: Pool) -> Elsewhere:
+    """Return who else may be asked; raise `ConfigError` naming what is wrong with what the settings say of it."""
+    engines = settings.engines
+    fars = {remote.name: Far(_site(remote)) for remote in engines.remotes}
+    if len(fars) < len(engines.remotes):
+        raise ConfigError(f"engines.remotes: two have the same name; names are {[one.name for one in engines.remotes]}")
+    places = {remote.name: _place(remote, fars[remote.name]) for remote in engines.remotes}
+    orders = dict(settings.routes)
+    if engines.remote_url:
+        target = remote_destination(engines)
+        places[ALIAS] = Place(target, pool.generate, first_byte_s=RemoteSettings(name="", url="").first_byte_s)
+        orders.setdefault(ALIAS, RouteSettings(order=(ALIAS,)))
+    routes = routes_of({alias: (one.order, one.when, one.busy) for alias, one in orders.items()}, places)
+    by_name = routes | {f"{alias}@0": route for alias, route in routes.items() if route.here_at < 0}
+    if not 0 <= engines.hedge_percent <= 100:
+        raise ConfigError(f"engines.hedge_percent is {engines.hedge_percent:g}; give 0 (never) to 100; 2 is usual")
+    replicas = engines.replicas
+    if replicas < 1:
+        raise ConfigError(f"engines.replicas is {replicas}; give at least 1")
+    patience = Patience(stall_s=engines.stall_s, resume_s=engines.resume_s)
+    count = pool.count if replicas > 1 else None
+    router = Router(pool.generate, count=count, routes=by_name, patience=patience, hedge_percent=engines.hedge_percent)
+    return Elsewhere(router, routes, tuple(fars.values()))
 
 
 def remote_options(settings: EngineSettings) -> Options:
@@ -23,22 +77,57 @@ def remote_destination(settings: EngineSettings) -> Destination:
     return Destination(name=ALIAS, region=settings.remote_region, clearance=str(Label.parse(settings.remote_label)))
 
 
-class WithRemote:
-    """Our own releases, and one alias for the server elsewhere, which sees text up to `remote_label` and no more."""
+def _site(remote: RemoteSettings) -> Site:
+    return Site(
+        name=remote.name,
+        url=remote.url,
+        shape=remote.shape,
+        key=remote_key(remote),
+        model=remote.model,
+        region=remote.region,
+        api_version=remote.api_version,
+    )
 
-    def __init__(self, own: Releases, settings: EngineSettings) -> None:
-        label = str(Label.parse(settings.remote_label))
+
+def _place(remote: RemoteSettings, far: Far) -> Place:
+    if remote.name in (HERE, ALIAS, ""):
+        raise ConfigError(f"engines.remotes: {remote.name!r} cannot be a name; {HERE!r} and {ALIAS!r} have a meaning")
+    if remote.region == HERE:
+        raise ConfigError(f"engines.remotes {remote.name!r}: the region {HERE!r} is this site's own")
+    if remote.first_byte_s <= 0:
+        raise ConfigError(f"engines.remotes {remote.name!r}: first_byte_s is {remote.first_byte_s:g}; give more than 0")
+    target = Destination(
+        name=remote.name,
+        region=remote.region,
+        clearance=str(Label.parse(remote.label)),
+        price_in=remote.price_in,
+        price_out=remote.price_out,
+    )
+    return Place(target, far.generate, first_byte_s=remote.first_byte_s)
+
+
+def _served(alias: str, route: Route) -> Served:
+    """Return what answers for an alias that no engine here has: it may see what the highest cleared may see."""
+    accepts = highest([Label.parse(place.destination.clearance) for place in route.far])
+    return Served(ref=f"{alias}@0", label=str(Label.PUBLIC), kind="chat", accepts=str(accepts), region=ELSEWHERE)
+
+
+class WithRemotes:
+    """Our own releases, and aliases of servers elsewhere, which see text up to their clearance and no more."""
+
+    def __init__(self, own: Releases, aliases: Mapping[str, Served]) -> None:
         self._own = own
-        self._served = Served(ref=REF, label=str(Label.PUBLIC), kind="chat", accepts=label, region=ELSEWHERE)
+        self._aliases = dict(aliases)
+        self._versions = {served.ref: served for served in aliases.values()}
 
     async def current(self, alias: str) -> Served | None:
         """Return what answers for `alias` now."""
-        return self._served if alias == ALIAS else await self._own.current(alias)
+        return self._aliases.get(alias) or await self._own.current(alias)
 
     async def version(self, ref: str) -> Served | None:
         """Return the version `name@version`."""
-        return self._served if ref == REF else await self._own.version(ref)
+        return self._versions.get(ref) or await self._own.version(ref)
 
     async def all(self) -> dict[str, Served]:
         """Return every alias that something answers for."""
-        return {**await self._own.all(), ALIAS: self._served}
+        return {**await self._own.all(), **self._aliases}

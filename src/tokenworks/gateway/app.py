@@ -37,9 +37,10 @@ from tokenworks.gateway.releases import Releases
 from tokenworks.gateway.rerank import Rerank
 from tokenworks.gateway.responses.responses import KeptTexts, Responses
 from tokenworks.gateway.responses.routes import remembered
+from tokenworks.gateway.route.router import Router
 from tokenworks.gateway.ruling import Rules
 from tokenworks.gateway.search import Search, searching
-from tokenworks.gateway.stack import fold, layers, stack
+from tokenworks.gateway.stack import fold, layers
 from tokenworks.gateway.translate import translated
 from tokenworks.governance.credentials import Identities
 from tokenworks.governance.policy.folder import InForce
@@ -101,6 +102,7 @@ def build(
     schedule: Schedule | None = None,
     idempotency: Remembered | None = None,
     together: Together | None = None,
+    router: Handle | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
@@ -108,12 +110,10 @@ def build(
     fine-tuning jobs and evals. `engines` says what to show of engines, by default those of the pool. `around` may
     put layers of its own among those of a request for tokens, such as those that trace. `policies` are in force, by
     default the built-in ones; `look` raises labels by what stands in prompts. `schedule` says whose turn it is;
-    without it nobody waits for an engine. `idempotency` keeps the keys.
-    fine-tuning jobs and evals. `engines` says what to show of engines, by default those of the pool; `together` adds
-    the figures of other processes. `around` may put layers of its own among those of a request for tokens, such as
-    those that trace.
+    without it nobody waits for an engine. `idempotency` keeps the keys. `together` adds the figures of other
+    processes. `router` says who answers, by default the pool.
     """
-    engines = engines or pool.status
+    engines, router = engines or pool.status, router or Router(pool.generate)
     server = server or ServerSettings()
     schedule = schedule or Schedule()
     metrics = Metrics()
@@ -134,7 +134,7 @@ def build(
         schedule=schedule,
         rescue=Rescue(notes, metrics),
     )
-    tokens = stack(around(order(identify=identify)), pool.generate)
+    tokens = fold(around(order(identify=identify)), router)
     feedback = Feedback(notes, ledger, bodies, lookup)
     models = fold([border, identify], listing(releases))
     give, seek = Service(rules, "feedback"), Service(rules, "search")
@@ -156,7 +156,7 @@ def build(
         ("GET", "/readyz"): ("health", readiness(engines, admit, rules.in_force)),
         ("GET", "/metrics"): ("metrics", figures(engines, metrics, together)),
     }
-    standing_in = answerer(stack(around(order(identify=StandIn(keys))), pool.generate))
+    standing_in = answerer(fold(around(order(identify=StandIn(keys))), router))
     added = platform(parts, releases, standing_in, lambda: admit.in_flight) if parts else None
     for place, (endpoint, handle) in (added.routes if added else {}).items():
         routes[place] = (endpoint, fold([border, identify, Service(rules, ACTIONS[endpoint]), admit], handle))

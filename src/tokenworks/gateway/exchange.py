@@ -19,7 +19,7 @@ from tokenworks.gateway.ruling import NOTHING_CARRIED, Least, Ruling
 from tokenworks.gateway.served import Served
 from tokenworks.governance.keys import Principal
 from tokenworks.governance.prices import Price
-from tokenworks.ledger.entries import RequestEntry
+from tokenworks.ledger.entries import RequestEntry, Sent
 from tokenworks.serving.answer import EngineAnswer, EngineCall
 from tokenworks.serving.traffic import Traffic
 
@@ -99,6 +99,8 @@ class Exchange:
     traffic: list[Traffic] = field(default_factory=list)  # of every attempt, as far as it came
     entry: RequestEntry | None = None  # once it is durable
     traced: Traced | None = None  # where tracing is configured
+    sent: list[Sent] = field(default_factory=list)  # where the text went in turn; empty: to this site's engine alone
+    resumed: int = 0  # how often a stream was finished by another engine than it was begun by
 
     @property
     def who(self) -> Principal:

@@ -136,6 +136,8 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         conversation=exchange.conversation,
         learn=exchange.may_learn,
         arm=exchange.arm,
+        sent=tuple(exchange.sent),
+        resumed=exchange.resumed,
         transfers=_transfers(exchange),
         policies=ruling.digest if ruling is not None else "",
         denied_by=ruling.denied_by if ruling is not None else "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 
 from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply
@@ -18,9 +18,6 @@ from tokenworks.gateway.layers.rescue import Rescue
 from tokenworks.gateway.layers.route import route
 from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.layers.terms import Terms
-from tokenworks.serving.answer import EngineCall
-
-Generate = Callable[[EngineCall], Awaitable[Reply]]
 
 
 def layers(
@@ -52,16 +49,6 @@ def layers(
         route,  # which version, which engine
         measure,  # tokens and seconds
     ]
-
-
-def stack(around: Sequence[Layer], engine: Generate) -> Handle:
-    """Return `engine` with the layers folded around it."""
-
-    async def innermost(exchange: Exchange) -> Reply:
-        assert exchange.call is not None, "no layer has chosen an engine"
-        return await engine(exchange.call)
-
-    return fold(around, innermost)
 
 
 def fold(around: Sequence[Layer], innermost: Handle) -> Handle:

@@ -24,6 +24,15 @@ class Transfer(msgspec.Struct, frozen=True, array_like=True):
     received_bytes: int
 
 
+class Sent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A destination was sent the text of a request."""
+
+    to: str  # here: an engine of this site; else the name of a server elsewhere
+    region: str = "here"
+    size_bytes: int = 0  # of the body
+    ended: str = "ok"  # ok | refused | busy | failed | lost | silent | dropped
+
+
 class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     """One request for tokens, however it ended."""
 
@@ -54,6 +63,8 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     stored: bool = False  # the caller wants to read it again: its texts are kept, whatever `learn` says
     replays: str = ""  # the request whose answer was given again under its idempotency key
     price_micro: int = 0  # what it cost whom it was given to, in millionths of the price list's unit
+    sent: tuple[Sent, ...] = ()  # where it was sent, who answered ended `ok`; empty: to this site's engine alone
+    resumed: int = 0  # how often the rest of a stream was made by another engine than its beginning
     face: str = ""  # how it was asked, where not in OpenAI's words: messages | rerank | responses | batch
     transfers: tuple[Transfer, ...] | None = None  # one for each attempt; None: written before they were counted
     policies: str = ""  # digest of the policies that decided

@@ -34,6 +34,8 @@ class EngineCall(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     stream: bool = False
     request_id: str = ""
+    resume: bytes = b""  # how another engine may finish a stream, for engines of ours: JSON
+    replica: int = 0  # which of the engines of this version
     wait_s: float | None = None  # for an engine that is starting; None: as the pool is used to
     headers: tuple[tuple[str, str], ...] = ()  # sent on besides ours
     traffic: list[Traffic] = []  # gets one for each attempt, before anything of it is sent

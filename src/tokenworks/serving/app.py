@@ -173,6 +173,9 @@ class EngineApp:
         """Run the prompts side by side, stream or collect their pieces, and cancel all when the client goes."""
         choices = [replies.Choice() for _ in range(len(prompts) * sampling.n)]
         prompt_tokens = sum(count for _, count in prompts)
+        told = sampling.told and len(choices) == 1 and (sampling.logprobs is None or isinstance(form, replies.ChatForm))
+        if sampling.seen:
+            choices[0].tokens, choices[0].resumed = sum(map(len, sampling.seen)), True
         options = body.stream_options or StreamOptions()
         cached = 0
         watch = asyncio.create_task(_cancel_when_gone(exchange, asyncio.current_task()))
@@ -186,8 +189,9 @@ class EngineApp:
                         so_far = None
                         if options.continuous_usage_stats:
                             so_far = replies.total(prompt_tokens, choices, cached)
-                        opening = form.opening(piece.index) if len(choice.texts) == 1 else b""
-                        await exchange.event(opening + form.event(piece, choice, so_far))
+                        opening = form.opening(piece.index) if len(choice.texts) == 1 and not choice.resumed else b""
+                        ids = replies.ids(piece) if told else b""
+                        await exchange.event(opening + ids + form.event(piece, choice, so_far))
             watch.cancel()  # the end of the response looks like a client that went
             used = replies.total(prompt_tokens, choices, cached)
             if not body.stream:

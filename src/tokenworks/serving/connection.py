@@ -49,8 +49,9 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether another request may be sent."""
-        return self.complete and self.keep_alive and self._error is None and not self._transport.is_closing()
+        """Whether another request may be sent: no part of an answer is left, which the next would begin with."""
+        done = self.complete and not self._buffer
+        return done and self.keep_alive and self._error is None and not self._transport.is_closing()
 
     async def send(self, head: bytes, body: bytes, *, patience_s: float, traffic: Traffic | None = None) -> None:
         """Send a request and wait for status and headers.

@@ -62,6 +62,10 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: int | None = None  # number of alternatives to report; None: none at all
     json_schema: dict[str, Any] | None = None
     ignore_eos: bool = False
+    told: bool = False  # each piece says which tokens it is made of
+    seen: tuple[
+        tuple[int, ...], ...
+    ] = ()  # tokens of an answer that another engine began, in the groups it told them in
     unwatched: bool = False  # nobody reads along: the engine may hand out the text once, at its end
     adapter: str = ""
 
@@ -80,6 +84,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     index: int = 0  # which of the n choices
     text: str = ""
     tokens: int = 0  # how many tokens this piece stands for
+    ids: tuple[int, ...] = ()  # which they are
     finish_reason: str | None = None  # stop | length, on the last piece of a choice
     stop: str = ""  # the stop string that ended the choice, where one did
     logprobs: tuple[TokenLogprob, ...] = ()
@@ -125,7 +130,11 @@ class Engine(Protocol):
         ...
 
     def generate(self, prompt: str, sampling: Sampling) -> AsyncIterator[Piece]:
-        """Yield the answer as it is made; closing the iterator cancels the work."""
+        """Yield the answer as it is made; closing the iterator cancels the work.
+
+        Where `supports` has 'resume' and `sampling.seen` tokens, only what comes after them is yielded, and it is what
+        would have come after them: raises `EngineError` where that cannot be had.
+        """
         ...
 
     async def embed(self, texts: Sequence[Text]) -> Vectors:

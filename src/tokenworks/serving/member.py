@@ -10,6 +10,7 @@ import msgspec
 
 from tokenworks.core.destination import Destination
 from tokenworks.serving.address import Address
+from tokenworks.serving.answer import EngineCall
 from tokenworks.serving.supervisor import EngineStatus, Supervisor
 from tokenworks.serving.upstream import Upstream
 
@@ -41,9 +42,9 @@ class Member:
         """Return the way to the engine, waiting for it up to `timeout_s`."""
         raise NotImplementedError
 
-    def addressed(self, body: bytes) -> bytes:
+    def addressed(self, call: EngineCall) -> bytes:
         """Return the request as this engine wants it: by default untouched."""
-        return body
+        return call.body
 
     def enter(self) -> None:
         """A call begins."""
@@ -90,6 +91,10 @@ class Local(Member):
         """Return the way to the engine, waiting for it up to `timeout_s`."""
         return await self._supervisor.ready(timeout_s)
 
+    def addressed(self, call: EngineCall) -> bytes:
+        """Return the request with what its answer can be finished by; the gateway has ended it with its brace."""
+        return call.body[:-1] + b',"resume":' + call.resume + b"}" if call.resume else call.body
+
     async def _end(self, drain_s: float) -> None:
         await self._supervisor.stop(drain_s)
 
@@ -110,9 +115,9 @@ class Remote(Member):
         """Return the way to the server."""
         return self._upstream
 
-    def addressed(self, body: bytes) -> bytes:
+    def addressed(self, call: EngineCall) -> bytes:
         """Return the request in the words of a strict OpenAI server: its own model name, no vLLM extension."""
-        fields: dict[str, Any] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        fields: dict[str, Any] = msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
         if self._upstream.address.model:
             fields["model"] = self._upstream.address.model
         if "stream_options" in fields:

@@ -17,7 +17,7 @@ from tokenworks.serving.answer import EngineAnswer, EngineCall, Watched
 from tokenworks.serving.child import host_command
 from tokenworks.serving.choose import ROOM, choose_engine
 from tokenworks.serving.engine import Options
-from tokenworks.serving.far import EngineAt, Far, Reach
+from tokenworks.serving.followed import EngineAt, Followed, Reach
 from tokenworks.serving.member import Local, Member, Remote
 from tokenworks.serving.supervisor import EngineStatus, NotReadyError, Policy, Supervisor
 from tokenworks.serving.traffic import Traffic
@@ -30,8 +30,9 @@ class Pool:
     """Starts, shares and ends engines.
 
     `open_model` returns the verified folder of a version that nobody has added; without it such versions do not
-    exist here. `released` names the versions that must stay: of the others only `spare` idle ones are kept.
-    With `reach` another process of this machine keeps the engines, and is asked where they are.
+    exist here. `released` names the versions that must stay: of the others only `spare` idle ones are kept. A version
+    gets `replicas` engines; the second of `name@1` is known as `name@1#1`. With `reach` another process of this
+    machine keeps the engines, and is asked where they are.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Pool:
         spare: int = 2,
         drain_s: float = 10.0,
         reach: Reach | None = None,
+        replicas: int = 1,
     ) -> None:
         self._open_model = open_model
         self._released = released
@@ -56,6 +58,7 @@ class Pool:
         self._spare = spare
         self._drain_s = drain_s
         self._reach = reach
+        self._replicas = replicas
         self._members: dict[str, Member] = {}
         self._opening: dict[str, asyncio.Task[Member]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -76,9 +79,9 @@ class Pool:
 
     async def remove(self, ref: str) -> None:
         """Take no more calls for `ref`, let those under way finish, then end its engine."""
-        member = self._members.pop(ref, None)
-        if member is not None:
-            await member.leave(self._drain_s)
+        names = [name for name in self._members if name.partition("#")[0] == ref]
+        members = [self._members.pop(name) for name in names]
+        await asyncio.gather(*(member.leave(self._drain_s) for member in members))
 
     async def ready(self, ref: str, timeout_s: float = 300.0) -> None:
         """Wait until `ref` can answer; raise `EngineError` when it cannot, or not in time."""
@@ -86,17 +89,22 @@ class Pool:
         member = await self._member(ref, timeout_s)
         await member.upstream(max(0.0, deadline_s - time.monotonic()))
 
+    def count(self, ref: str) -> int:
+        """Return how many engines there are of `ref`, ready or not; 0: it was not asked for yet."""
+        return sum(name.partition("#")[0] == ref for name in self._members)
+
     def status(self) -> Mapping[str, EngineStatus]:
         """Return what is to be seen of each engine."""
         opening = {ref: EngineStatus(state="starting") for ref in self._opening}
         return opening | {ref: member.status for ref, member in self._members.items()}
 
     async def at(self, ref: str, port: int, state: str, timeout_s: float) -> EngineAt:
-        """Return where the engine of `ref` is, opened if need be, once that or its state is another, or in time."""
+        """Return where the engine of `ref`, or `ref#1`, is, opened if need be, once that or its state is another, or in time."""
         try:
-            member = await self._member(ref, timeout_s)
+            first = await self._member(ref.partition("#")[0], timeout_s)
         except NotReadyError:
             return EngineAt(engine="", port=0, status=EngineStatus(state="starting"))
+        member = self._members.get(ref, first)
         if not isinstance(member, Local):
             raise NotFoundError(f"{ref} is no engine of this machine")
         member.enter()
@@ -113,13 +121,15 @@ class Pool:
         """
         wait_s = self._wait_s if call.wait_s is None else call.wait_s
         member = self._members.get(call.ref) or await self._member(call.ref, wait_s)
+        if call.replica:
+            member = self._members.get(f"{call.ref}#{call.replica}", member)
         upstream = await member.upstream(wait_s)
         headers = (("x-request-id", call.request_id), *call.headers) if call.request_id else call.headers
         member.enter()
         traffic = Traffic(member.destination, member.address)
         call.traffic.append(traffic)
         try:
-            body = member.addressed(call.body)
+            body = member.addressed(call)
             response = await upstream.request("POST", call.path, body, headers, traffic=traffic)
             kind = response.headers.get(b"content-type", b"application/json").decode("latin-1")
             streaming = call.stream and response.status == 200 and kind.startswith("text/event-stream")
@@ -143,10 +153,15 @@ class Pool:
     def _enter(self, ref: str, engine: str, folder: Path, options: Options) -> Member:
         if engine == "remote":
             raise ConfigError(f"{ref}: a model folder is never sent to a remote server; use add_remote")
-        supervisor = Supervisor(ref, host_command(engine, folder, ref, options), self._policy)
-        supervisor.start()
-        member = self._members[ref] = Local(ref, engine, supervisor)
-        return member
+        for name in self._names(ref):
+            supervisor = Supervisor(name, host_command(engine, folder, ref, options), self._policy)
+            supervisor.start()
+            self._members[name] = Local(ref, engine, supervisor)
+        return self._members[ref]
+
+    def _names(self, ref: str) -> list[str]:
+        """Return under which names the engines of `ref` are known."""
+        return [ref, *(f"{ref}#{number}" for number in range(1, self._replicas))]
 
     async def _member(self, ref: str, timeout_s: float) -> Member:
         """Return the member for `ref`, opening its model where that is allowed."""
@@ -165,9 +180,10 @@ class Pool:
 
     async def _open(self, ref: str, open_model: OpenModel) -> Member:
         if self._reach is not None:
-            far = self._members[ref] = Far(ref, self._reach)
+            for name in self._names(ref):
+                self._members[name] = Followed(ref, self._reach, name)
             self._sweep(ref)
-            return far
+            return self._members[ref]
         folder = await asyncio.to_thread(open_model, ref)
         name = await asyncio.to_thread(choose_engine, folder, self._engine)
         member = self._enter(ref, name, folder, self._options)
@@ -182,7 +198,8 @@ class Pool:
     def _sweep(self, newest: str) -> None:
         """End the least recently used engines that are neither released nor busy, but for `spare` of them."""
         stay = self._released() | {newest}
-        idle = [member for ref, member in self._members.items() if ref not in stay and member.idle]
+        busy = {member.ref for member in self._members.values() if not member.idle}
+        idle = [member for name, member in self._members.items() if name not in stay | busy and "#" not in name]
         idle.sort(key=lambda member: member.used_s)
         for member in idle[: max(0, len(idle) - self._spare)]:
             task = asyncio.create_task(self.remove(member.ref))

@@ -41,6 +41,15 @@ def probabilities(logits: Floats, sampling: Sampling) -> Floats:
     return scaled
 
 
+def position_rng(seed: int, choice: int, position: int) -> np.random.Generator:
+    """Return the generator for one token: Philox (Salmon 2011), keyed by seed and choice, counted by position.
+
+    Token `i` depends on no draw before it, so an answer can be taken up anywhere.
+    """
+    key = np.array([seed % (1 << 64), choice], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, position, 0, 0], np.uint64)))
+
+
 def choose(logits: Floats, sampling: Sampling, rng: np.random.Generator) -> int:
     """Return the next token: the likeliest at temperature 0, else one drawn with `rng`."""
     if sampling.temperature == 0:

@@ -20,6 +20,10 @@ PATIENCE_S = 600.0  # a long prompt on a slow machine is silent for minutes
 MAX_IDLE = 128
 
 
+class UnreachedError(EngineError):
+    """No connection came about: nothing was sent."""
+
+
 class Response:
     """Status and headers of an answer, and its body on demand. Read it to the end, or `close` it."""
 
@@ -143,11 +147,11 @@ class Upstream:
                     lambda: Connection(address.netloc, self._lost), address.host, address.port, ssl=self._tls
                 )
         except TimeoutError:
-            raise EngineError(
+            raise UnreachedError(
                 f"engine at {address.netloc} did not accept a connection in {self._connect_s:g} s"
             ) from None
         except OSError as error:
-            raise EngineError(f"engine at {address.netloc} cannot be reached: {error}") from None
+            raise UnreachedError(f"engine at {address.netloc} cannot be reached: {error}") from None
         return connection
 
     def _done(self, connection: Connection) -> None:

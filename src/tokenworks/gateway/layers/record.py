@@ -171,6 +171,8 @@ def _settle(exchange: Exchange, entry: RequestEntry) -> None:
 def _marks(exchange: Exchange) -> tuple[tuple[str, str], ...]:
     """Return what the caller is told about the answer besides the answer."""
     label = () if exchange.label is None else (("x-tokenworks-label", str(exchange.label)),)
+    if answered_by := next((one.to for one in reversed(exchange.sent) if one.ended == "ok"), ""):
+        label = (*label, ("x-tokenworks-destination", answered_by))
     if not exchange.version:
         return (*exchange.told, *label)
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -15,8 +15,8 @@ from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.notes import Notes, entry_of
+from tokenworks.gateway.route.begun import begun
 from tokenworks.ledger.entries import RequestEntry
-from tokenworks.serving.answer import Chunks
 
 FAILED = "-canary"  # ends the id of the entry that a failed canary leaves
 log = structlog.get_logger()
@@ -70,7 +70,7 @@ async def _tried(exchange: Exchange, proceed: Handle) -> Reply | _Failed:
         return _Failed(503, "engine_not_started")
     try:
         reply = await proceed(exchange)
-        return await _begun(reply) if reply.status < 400 else _Failed(reply.status, "engine_error")
+        return await begun(reply) if reply.status < 400 else _Failed(reply.status, "engine_error")
     except ApiError as error:
         return _Failed(error.status, error.code)
     except EngineError as error:
@@ -85,39 +85,4 @@ def _turn_to_incumbent(exchange: Exchange) -> None:
     if exchange.ruling is not None:
         exchange.permits = exchange.ruling = exchange.ruling.of(incumbent)
     exchange.version, exchange.arm, exchange.instead = incumbent.ref, "", None
-    exchange.usage, exchange.ttft_s, exchange.engine = Usage(), 0.0, ""
-
-
-async def _begun(reply: Reply) -> Reply:
-    """Return `reply` once its first chunk is here: a stream that breaks before that can still be answered otherwise."""
-    if isinstance(reply.body, bytes):
-        return reply
-    try:
-        first = await anext(reply.body)
-    except StopAsyncIteration:
-        return reply
-    except EngineError:
-        await reply.body.aclose()
-        raise
-    return msgspec.structs.replace(reply, body=_Begun(first, reply.body))
-
-
-class _Begun:
-    """A stream whose first chunk was read already."""
-
-    def __init__(self, first: bytes, rest: Chunks) -> None:
-        self._first: bytes | None = first
-        self._rest = rest
-
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __anext__(self) -> bytes:
-        """Return the next chunk."""
-        first, self._first = self._first, None
-        return await self._rest.__anext__() if first is None else first
-
-    async def aclose(self) -> None:
-        """Want no more."""
-        await self._rest.aclose()
+    exchange.usage, exchange.ttft_s, exchange.engine, exchange.sent = Usage(), 0.0, "", []

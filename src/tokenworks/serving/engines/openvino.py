@@ -53,7 +53,7 @@ def load(folder: Path, options: Options) -> OpenVinoEngine:
     with converted(model, tokens, precision, options.cache) as graph:
         pipeline = _pipeline(graph, model, options, precision)
         grammars = Grammars(graph / PROBE)
-    return OpenVinoEngine(model, tokens, pipeline, grammars)
+    return OpenVinoEngine(model, tokens, pipeline, grammars, exact=precision == "f32")
 
 
 def choose_precision(wanted: str) -> str:
@@ -109,9 +109,11 @@ class OpenVinoEngine:
     """A loaded decoder and the loop that steps it."""
 
     does: frozenset[str]
-    supports = frozenset({"logprobs", "seed", "penalties", "json_schema", "ignore_eos", "n", "stop", "top_k"})
+    supports = frozenset({"logprobs", "seed", "penalties", "json_schema", "ignore_eos", "n", "stop", "top_k", "resume"})
 
-    def __init__(self, model: ModelFolder, tokens: Tokens, pipeline: Any, grammars: Grammars) -> None:
+    def __init__(
+        self, model: ModelFolder, tokens: Tokens, pipeline: Any, grammars: Grammars, *, exact: bool = False
+    ) -> None:
         self.does = frozenset({"completions", "chat.completions"} if model.chat_template else {"completions"})
         self.context_length = model.context_length
         self.classes: list[str] = []
@@ -121,6 +123,7 @@ class OpenVinoEngine:
         self._running: list[_Answer] = []
         self._stepping = False
         self._failure: EngineDied | None = None
+        self._exact = exact  # whether a token is the same whether those before it were read at once or one by one
 
     @property
     def running(self) -> int:
@@ -180,12 +183,17 @@ class OpenVinoEngine:
         if sampling.json_schema is not None:
             stop_id = self._model.stop_ids[0] if self._model.stop_ids else -1
             config.structured_output_config = self._grammars.compile(sampling.json_schema, stop_id)
+        seen = [token for group in sampling.seen for token in group]
+        again = tuple(seen)
+        if seen and self._exact and likeliest(sampling):
+            config.max_new_tokens -= len(seen)
+            ids, again = ids + seen, ()
         prompt = ov.Tensor(np.array([ids], np.int64))
         try:
             handle = self._pipeline.add_request(next(self._numbers), prompt, config)
         except RuntimeError as error:
             raise ValueError(str(error).strip().splitlines()[-1]) from error
-        answer = _Answer(handle, self._tokens, sampling, index, arrived)
+        answer = _Answer(handle, self._tokens, sampling, index, arrived, again)
         self._running.append(answer)
         if not self._stepping:
             self._stepping = True
@@ -225,13 +233,22 @@ class _Answer:
     """One choice on its way from token ids to text."""
 
     def __init__(
-        self, handle: Any, tokens: Tokens, sampling: Sampling, index: int, arrived: asyncio.Queue[Any]
+        self,
+        handle: Any,
+        tokens: Tokens,
+        sampling: Sampling,
+        index: int,
+        arrived: asyncio.Queue[Any],
+        again: tuple[int, ...],
     ) -> None:
         import openvino_genai as genai  # loaded by `load` already
 
         self.handle, self.arrived = handle, arrived
         self._tokens, self._index = tokens, index
         self._stream, self._stop = tokens.stream(), StopFilter(sampling.stop)
+        self._again = again  # tokens that another engine told already, and that are made again
+        for group in sampling.seen:
+            self._stop.feed(self._stream.feed(group))
         self._logprobs = sampling.logprobs is not None
         self._eager = bool(sampling.stop)  # a stop string must end the work at once
         self._due_s = float("inf") if sampling.unwatched else 0.0
@@ -258,6 +275,15 @@ class _Answer:
                 scores += output.generated_log_probs
                 if output.finish_reason != self._reason.NONE:
                     reason = "length" if output.finish_reason == self._reason.LENGTH else "stop"
+        if self._again:
+            made, count = tuple(ids), min(len(ids), len(self._again))
+            if made[:count] != self._again[:count] or (not running and count < len(self._again)):
+                self.arrived.put_nowait(
+                    EngineError("this engine makes other tokens than the one that began the answer")
+                )
+                self.handle.cancel()
+                return True
+            ids, scores, self._again = ids[count:], scores[count:], self._again[count:]
         if not ids and running:
             return False
         text = self._stop.feed(self._stream.feed(ids))
@@ -274,12 +300,19 @@ class _Answer:
                 index=self._index,
                 text=text,
                 tokens=len(ids),
+                ids=tuple(ids),
                 finish_reason=reason,
                 stop=self._stop.found,
                 logprobs=chosen if self._logprobs else (),
             )
         )
         return reason is not None
+
+
+def likeliest(sampling: Sampling) -> bool:
+    """Return whether each token depends on the tokens before it alone: no draws, no penalties, no grammar."""
+    penalties = (sampling.presence_penalty, sampling.frequency_penalty, sampling.repetition_penalty - 1.0)
+    return sampling.temperature == 0 and sampling.json_schema is None and not any(penalties)
 
 
 def generation_config(sampling: Sampling, index: int, stop_ids: Sequence[int]) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import random
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 from tokenworks.core.errors import EngineError, MissingExtraError
 from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, Text, TokenLogprob, Vectors
 from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
-from tokenworks.serving.sampler import choose, log_softmax, penalised
+from tokenworks.serving.sampler import choose, log_softmax, penalised, position_rng
 from tokenworks.serving.template import ChatTemplate
 from tokenworks.serving.tokens import StopFilter, Tokens
 
@@ -65,7 +66,7 @@ class TransformersEngine:
     """A loaded model and the thread that steps it."""
 
     supports = frozenset(
-        {"logprobs", "top_logprobs", "seed", "penalties", "ignore_eos", "n", "stop", "top_k"}
+        {"logprobs", "top_logprobs", "seed", "penalties", "ignore_eos", "n", "stop", "top_k", "resume"}
     )  # fmt: skip
 
     def __init__(self, model: ModelFolder, tokens: Tokens, network: Any, max_batch: int) -> None:
@@ -141,24 +142,27 @@ class _Answer:
         stop_ids: Sequence[int],
         deliver: Any,
     ) -> None:
-        self.prompt, self.next_ids = prompt, prompt
+        seen = [token for group in sampling.seen for token in group]
+        self.prompt, self.next_ids = prompt, prompt + seen
         self.past: Any = None
         self.deliver = deliver
         self.cancelled = False
         self._sampling, self._index, self._tokens = sampling, index, tokens
         self._stop_ids = frozenset() if sampling.ignore_eos else frozenset(stop_ids)
-        self._made: Counter[int] = Counter()
-        self._count = 0
+        self._made: Counter[int] = Counter(seen)
+        self._count = len(seen)
         self._stream, self._stop = tokens.stream(), StopFilter(sampling.stop)
-        seed = None if sampling.seed is None else (sampling.seed + index) % (1 << 64)
-        self._rng = np.random.default_rng(seed)
+        self._seed = random.getrandbits(64) if sampling.seed is None else sampling.seed
+        for group in sampling.seen:
+            self._stop.feed(self._stream.feed(group))
 
     def take(self, logits: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
         """Choose a token, deliver its text; return whether the answer is complete, or cannot be."""
         if np.isnan(logits).any():
             self.deliver(EngineError("the model's next token is not a number (NaN); its weights or its input overflow"))
             return True
-        token = choose(penalised(logits, self._sampling, self.prompt, self._made), self._sampling, self._rng)
+        rng = position_rng(self._seed, self._index, self._count)
+        token = choose(penalised(logits, self._sampling, self.prompt, self._made), self._sampling, rng)
         self._made[token] += 1
         self._count += 1
         self.next_ids = [token]
@@ -170,7 +174,17 @@ class _Answer:
             text += self._stop.feed(self._stream.finish()) + self._stop.finish()
         logprobs = self._logprobs(logits, token)
         stop = self._stop.found
-        self.deliver(Piece(index=self._index, text=text, tokens=1, finish_reason=reason, stop=stop, logprobs=logprobs))
+        self.deliver(
+            Piece(
+                index=self._index,
+                text=text,
+                tokens=1,
+                ids=(token,),
+                finish_reason=reason,
+                stop=stop,
+                logprobs=logprobs,
+            )
+        )
         return reason is not None
 
     def _logprobs(self, logits: np.ndarray[Any, np.dtype[np.float64]], token: int) -> tuple[TokenLogprob, ...]:

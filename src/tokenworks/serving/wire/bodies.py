@@ -21,6 +21,13 @@ class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     include_obfuscation: bool | None = None
 
 
+class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an answer can be finished by another engine. Said by the gateway, never by callers."""
+
+    seed: int | None = None  # where the caller gave none
+    seen: tuple[tuple[int, ...], ...] = ()  # its tokens so far, in the groups in which they were told
+
+
 class GenerationBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What chat and plain completions share."""
 
@@ -46,6 +53,7 @@ class GenerationBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     metadata: dict[str, Any] | None = None
     service_tier: str | None = None
     store: bool | None = None
+    resume: Resume | None = None
 
 
 class ChatBody(GenerationBody, frozen=True, kw_only=True):

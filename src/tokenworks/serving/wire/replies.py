@@ -24,6 +24,7 @@ class Choice:
         self.finish_reason: str | None = None
         self.stop = ""
         self.logprobs: list[TokenLogprob] = []
+        self.resumed = False  # whether another engine began it
         self.length = 0  # characters so far, for the text offsets of the completions form
 
     def add(self, piece: Piece) -> None:
@@ -44,6 +45,11 @@ def total(prompt_tokens: int, choices: Sequence[Choice], cached_tokens: int) -> 
         "total_tokens": prompt_tokens + completion_tokens,
         "prompt_tokens_details": {"cached_tokens": cached_tokens},
     }
+
+
+def ids(piece: Piece) -> bytes:
+    """Return the comment that says which tokens the next event is made of."""
+    return b": tokens " + b",".join(b"%d" % token for token in piece.ids) + b"\n"
 
 
 def _end(piece: Piece, so_far: dict[str, Any] | None) -> bytes:

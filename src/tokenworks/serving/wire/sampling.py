@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tokenworks.serving.engine import Sampling
-from tokenworks.serving.wire.bodies import ChatBody, CompletionBody, GenerationBody
+from tokenworks.serving.wire.bodies import ChatBody, CompletionBody, GenerationBody, Resume
 from tokenworks.serving.wire.problem import Problem, invalid
 
 MOST_CHOICES = 128
@@ -52,12 +52,18 @@ def completion_sampling(body: CompletionBody, supports: frozenset[str], room: in
 def _sampling(
     body: GenerationBody, supports: frozenset[str], max_tokens: int, logprobs: int | None, field: str
 ) -> Sampling:
+    resume, resumes = body.resume or Resume(), body.resume is not None and "resume" in supports
+    if resume.seen and not (resumes and body.n in (None, 1)):
+        raise _unsupported("resume", "this engine does not finish what another one began")
+    given = body.seed if body.seed is not None or not resumes else resume.seed
     values = {name: _number(body, name) for name in RANGES if getattr(body, name) is not None}
     sampling = Sampling(
         max_tokens=max_tokens,
         unwatched=not body.stream,
         top_k=_whole("top_k", body.top_k, 0, 1 << 31, 0),
-        seed=None if body.seed is None else _whole("seed", body.seed, -(1 << 63), 1 << 63, 0),
+        seed=None if given is None else _whole("seed", given, -(1 << 63), 1 << 63, 0),
+        told=resumes and body.n in (None, 1),
+        seen=resume.seen,
         n=_whole("n", body.n, 1, MOST_CHOICES, 1),
         stop=_stops(body.stop),
         logprobs=None if logprobs is None else _whole(field, logprobs, 0, MOST_ALTERNATIVES, 0),

@@ -32,12 +32,13 @@ class EngineAt(msgspec.Struct, frozen=True, kw_only=True):
 Reach = Callable[[str, int, str, float], Awaitable[EngineAt]]  # (ref, port and state known, longest wait for others)
 
 
-class Far(Member):
+class Followed(Member):
     """Follows one engine. Its keeper does not end it while anybody follows."""
 
-    def __init__(self, ref: str, reach: Reach) -> None:
+    def __init__(self, ref: str, reach: Reach, name: str = "") -> None:
         super().__init__(ref, "", Destination(name=ref))
         self._reach = reach
+        self._name = name or ref  # of the engine: `name@1#1` is the second of `name@1`
         self._upstream: Upstream | None = None
         self._port = 0
         self._status = EngineStatus(state="starting")
@@ -69,7 +70,7 @@ class Far(Member):
     async def _follow(self) -> None:
         while True:
             try:
-                found = await self._reach(self.ref, self._port, self._status.state, LOOK_S)
+                found = await self._reach(self._name, self._port, self._status.state, LOOK_S)
             except (TokenworksError, OSError) as error:
                 found = EngineAt(
                     engine=self.engine, port=0, status=EngineStatus(state="failed", error=f"cannot be had: {error}")

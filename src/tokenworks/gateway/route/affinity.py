@@ -1,0 +1,41 @@
+"""Which replica has likely seen the beginning of a prompt: rendezvous hashing, bounded by load."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+from tokenworks.gateway.exchange import Exchange
+from tokenworks.gateway.route.places import Place
+
+PREFIX_BYTES = 512
+SLACK = 1.25  # over the mean load: Mirrokni 2018, consistent hashing with bounded loads
+_STARTS = (b'"messages"', b'"prompt"', b'"input"')
+
+
+def prefix_key(exchange: Exchange) -> bytes:
+    """Return what prompts with the same beginning share, within one tenant and label only."""
+    body = exchange.body
+    start = max(0, min((at for name in _STARTS if (at := body.find(name)) >= 0), default=0))
+    salt = hashlib.blake2b(f"{exchange.who.tenant}\0{exchange.outgoing}".encode(), digest_size=16).digest()
+    return hashlib.blake2b(body[start : start + PREFIX_BYTES], key=salt, digest_size=16).digest()
+
+
+def in_turn(replicas: Sequence[Place], key: bytes) -> list[Place]:
+    """Return replicas as they should be asked: who has the highest weight for `key`, the overloaded last, then by load.
+
+    Weights are drawn by a hash of key and replica (Thaler 1998): a replica that comes or goes moves only its own keys.
+    """
+    most = math.ceil(SLACK * (sum(place.under_way for place in replicas) + 1) / len(replicas))
+    first, *rest = sorted(replicas, key=lambda place: _weight(key, place.replica), reverse=True)
+    return [first, *by_load(rest)] if first.under_way < most else by_load([*rest, first])
+
+
+def by_load(places: Sequence[Place]) -> list[Place]:
+    """Return `places`, those with the fewest calls under way first."""
+    return sorted(places, key=lambda place: place.under_way)
+
+
+def _weight(key: bytes, replica: int) -> bytes:
+    return hashlib.blake2b(replica.to_bytes(4), key=key, digest_size=8).digest()

@@ -1,0 +1,1 @@
+"""Servers elsewhere, each asked in its own words."""

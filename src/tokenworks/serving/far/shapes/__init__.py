@@ -1,0 +1,1 @@
+"""What servers elsewhere speak, a file each."""
