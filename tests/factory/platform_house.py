@@ -57,10 +57,12 @@ job_niceness = 0
 class Server:
     """A home with a server that can be killed and begun again."""
 
+    toml = TOML
+
     def __init__(self, folder: Path, bases: list[Path]) -> None:
         self.folder = folder
         self.home = folder / "home"
-        (folder / "tokenworks.toml").write_text(TOML)
+        (folder / "tokenworks.toml").write_text(self.toml)
         settings = load_settings(folder / "tokenworks.toml", environ={}, home=self.home)
         with Factory(settings) as factory:
             for base in bases:
