@@ -58,7 +58,7 @@ class Load:
     def _run(self) -> None:
         try:
             asyncio.run(self._all())
-        except BaseException as failed:  # told to the test's own thread
+        except BaseException as failed:  # noqa: BLE001  # told to the test's own thread
             self._failed.append(failed)
 
     async def _all(self) -> None:

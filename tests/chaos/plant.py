@@ -61,7 +61,7 @@ remote_label = "confidential"
         time.sleep(1.1)  # from here on the budget is in force
 
     def begin(self) -> None:
-        """Start the server; the first time over a log whose file is nearly full, so that the next one is soon needed."""
+        """Start the server; the first time over a log whose file is nearly full, so that it soon needs the next."""
         if not list(self.disk.glob("*/*.filler")):
             with Factory(self._settings()) as factory:
                 rows = [factory.ledger.submit(filler(number)) for number in range(FILLERS)]

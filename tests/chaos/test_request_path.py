@@ -104,6 +104,7 @@ def test_killed_again_and_again_nothing_is_lost_or_doubled(house, capsys):
     with capsys.disabled():
         print(f"\n{KILLS} kills: {figures}; {dict(told_by_status(load.told))}")
     assert figures.answered > 0
+    assert figures.unaccounted == 0
     assert {one.status for one in load.told} <= {0, 200, 429, 502, 503}
 
 

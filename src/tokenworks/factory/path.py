@@ -21,6 +21,8 @@ from tokenworks.gateway.search import Search
 from tokenworks.gateway.warm import Warm
 from tokenworks.governance.keys import SCOPES, Keys, Principal
 from tokenworks.governance.policy.folder import InForce
+from tokenworks.ledger.entries import RequestEntry
+from tokenworks.ledger.inflight import Inflight, settle_killed
 from tokenworks.line.release.inspect import verify_folder
 from tokenworks.serving.engine import Options
 from tokenworks.serving.pool import Pool
@@ -40,6 +42,7 @@ class RequestPath:
     releases: CatalogReleases
     warm: Warm
     telemetry: Telemetry
+    inflight: Inflight
 
     async def close(self) -> None:
         """Take no more requests, and end the engines."""
@@ -51,6 +54,7 @@ class RequestPath:
         await self.pool.close()
         await self.gateway.limit.close()
         await self.telemetry.close()
+        self.inflight.close()
 
 
 def house_principal(name: str) -> Principal:
@@ -91,6 +95,7 @@ def request_path(
     )
     warm = Warm(current, pool.ready)
     keys = house.new_keys()
+    inflight = streams_under_way(house)
     limit = limiting(house)
     traces = telemetry(settings.telemetry)
     gateway = build(
@@ -110,8 +115,21 @@ def request_path(
         look=looking(settings.policy.detect),
         engines=lambda: {**warm.status(), **pool.status()},
         around=traces.around,
+        inflight=inflight,
     )
-    return RequestPath(gateway, pool, keys, current, warm, traces)
+    return RequestPath(gateway, pool, keys, current, warm, traces, inflight)
+
+
+def streams_under_way(house: House) -> Inflight:
+    """Write down what killed servers had delivered of their streams, and return where this one counts its own."""
+    folder = house.home / "inflight"
+
+    def known(entry: RequestEntry) -> bool:
+        found = house.lookup.request(entry.request_id)
+        return found is not None and found.at == entry.at
+
+    settle_killed(folder, known, house.ledger.append)
+    return Inflight(folder, house.settings.server.max_in_flight)
 
 
 def engine_options(settings: Settings, home: Path) -> Options:

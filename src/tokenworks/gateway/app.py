@@ -40,6 +40,7 @@ from tokenworks.gateway.translate import translated
 from tokenworks.governance.credentials import Identities
 from tokenworks.governance.policy.folder import InForce
 from tokenworks.ledger.entries import RequestEntry
+from tokenworks.ledger.inflight import Inflight
 from tokenworks.serving.pool import Pool
 from tokenworks.settings import ServerSettings
 
@@ -91,6 +92,7 @@ def build(
     around: Callable[[Sequence[Layer]], Sequence[Layer]] = list,
     policies: InForce | None = None,
     look: Look | None = None,
+    inflight: Inflight | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
@@ -102,7 +104,7 @@ def build(
     engines = engines or pool.status
     server = server or ServerSettings()
     metrics = Metrics()
-    notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=lookup.request)
+    notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=lookup.request, inflight=inflight)
     record, identify, admit = Record(notes, metrics), Identify(keys), Admit(server.max_in_flight)
     metrics.watch(lambda: admit.in_flight)
     mirror = Mirror(notes, metrics, admit)
