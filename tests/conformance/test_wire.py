@@ -183,6 +183,19 @@ def test_whoever_stops_in_the_middle_of_a_request_is_recorded_at_most_once(wire)
     assert max(len(found) for found in wire.entries(ids).values()) <= 1
 
 
+def test_an_answer_that_says_its_length_is_not_chunked_as_well(wire):
+    """Node refuses one that is both (RFC 9112, 6.2); Python's clients do not."""
+    with wire.served.client() as client:
+        file = client.files.create(file=("rows.jsonl", b"{}\n"), purpose="evals")
+    head, _ = wire.head(None, "Connection: close", path=f"/v1/files/{file.id}/content")
+    with wire.connect() as line:
+        line.sendall(head.replace(b"POST", b"GET", 1))
+        told, _, body = everything(line).partition(b"\r\n\r\n")
+    assert b"content-length: 3" in told.lower()
+    assert b"transfer-encoding" not in told.lower()
+    assert body == b"{}\n"
+
+
 def test_a_half_closed_connection_is_answered_or_closed_and_recorded_once(wire):
     body = chat(wire.served.writer)
     head, id = wire.head(len(body), "Connection: close")

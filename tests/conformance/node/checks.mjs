@@ -24,7 +24,7 @@ export async function run() {
     try {
       await work();
     } catch (failure) {
-      error = failure.stack ?? String(failure);
+      error = [failure.stack ?? failure, failure.cause?.stack, failure.cause?.cause?.stack].filter(Boolean).join("\n");
     }
     console.log(JSON.stringify({ endpoint, name, error, took_ms: performance.now() - began }));
   }
