@@ -125,7 +125,7 @@ def streams_under_way(house: House) -> Inflight:
     folder = house.home / "inflight"
 
     def known(entry: RequestEntry) -> bool:
-        found = house.lookup.request(entry.request_id)
+        found = house.lookup.request(entry.request_id, entry.tenant)
         return found is not None and found.at == entry.at
 
     settle_killed(folder, known, house.ledger.append)

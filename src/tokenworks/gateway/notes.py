@@ -165,7 +165,7 @@ def _transfers(exchange: Exchange) -> tuple[Transfer, ...] | None:
 
 def _if_killed(exchange: Exchange) -> RequestEntry:
     """Return the entry that a stream gets when the gateway is killed under it."""
-    principal, asked = exchange.principal, exchange.asked
+    principal, asked, ruling = exchange.principal, exchange.asked, exchange.ruling
     return RequestEntry(
         at=exchange.at,
         request_id=exchange.request_id,
@@ -175,6 +175,7 @@ def _if_killed(exchange: Exchange) -> RequestEntry:
         status=500,
         tenant=principal.tenant if principal else "",
         key_id=principal.key_id if principal else "",
+        project=principal.project if principal else "",
         model=asked.model if asked else "",
         version=exchange.version,
         engine=exchange.engine,
@@ -184,6 +185,8 @@ def _if_killed(exchange: Exchange) -> RequestEntry:
         conversation=exchange.conversation,
         learn=False,
         arm=exchange.arm,
+        transfers=None,  # what will have been received nobody knows yet
+        policies=ruling.digest if ruling is not None else "",
     )
 
 
