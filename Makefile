@@ -26,6 +26,9 @@ lint: dev ## style, types, and the one-way rule between rooms
 test: dev ## every test, in parallel, with a coverage figure
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(TEST_FLAGS)
 
+chaos: dev ## the request path under KILLS=200 kills of gateway and engine, and what else can break
+	@KILLS=$${KILLS:-200} $(BIN)/python -m pytest -n 0 -s tests/chaos/test_request_path.py
+
 bench: ## every benchmark beside its peer; results in benchmarks/results/
 	@./setup bench
 	@for file in benchmarks/*.py; do case $$file in */_*) ;; *) echo "== $$file"; $(BIN)/python $$file || exit 1 ;; esac; done
@@ -33,4 +36,4 @@ bench: ## every benchmark beside its peer; results in benchmarks/results/
 docs: dev ## regenerate the reference pages from the code
 	@$(BIN)/python -m tokenworks.cli.reference docs/reference
 
-.PHONY: help setup up dev lint test bench docs
+.PHONY: help setup up dev lint test chaos bench docs

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,7 @@ from tokenworks.ledger.reader import read
 from tokenworks.settings import load_settings
 
 SERVER = """
-import asyncio, signal, sys
+import asyncio, os, signal, sys
 from tokenworks.core.process import die_with
 from tokenworks.factory import Factory
 from tokenworks.factory.plant import Plant
@@ -36,6 +37,9 @@ async def main():
     with Factory(home=sys.argv[1]) as factory:
         async with Plant(factory) as plant:
             print(plant.url, flush=True)
+            log = os.open("server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(log, 1)  # nobody reads the pipe from here on: once full, it would hold the server up
+            os.dup2(log, 2)
             await stop.wait()
 
 asyncio.run(main())
@@ -57,10 +61,13 @@ job_niceness = 0
 class Server:
     """A home with a server that can be killed and begun again."""
 
+    toml = TOML
+    environment: Mapping[str, str] = {}
+
     def __init__(self, folder: Path, bases: list[Path]) -> None:
         self.folder = folder
         self.home = folder / "home"
-        (folder / "tokenworks.toml").write_text(TOML)
+        (folder / "tokenworks.toml").write_text(self.toml)
         settings = load_settings(folder / "tokenworks.toml", environ={}, home=self.home)
         with Factory(settings) as factory:
             for base in bases:
@@ -69,7 +76,8 @@ class Server:
 
     def begin(self) -> None:
         words = [sys.executable, "-c", SERVER, str(self.home), str(os.getpid())]
-        self.process = subprocess.Popen(words, cwd=self.folder, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, **self.environment}
+        self.process = subprocess.Popen(words, cwd=self.folder, stdout=subprocess.PIPE, text=True, env=environment)
         self.url = self.process.stdout.readline().strip()
         self.key = (self.home / "api-key").read_text().strip()
 

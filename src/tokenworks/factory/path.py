@@ -25,6 +25,8 @@ from tokenworks.gateway.search import Search
 from tokenworks.gateway.warm import Warm
 from tokenworks.governance.keys import SCOPES, Keys, Principal
 from tokenworks.governance.policy.folder import InForce
+from tokenworks.ledger.entries import RequestEntry
+from tokenworks.ledger.inflight import Inflight, settle_killed
 from tokenworks.line.release.inspect import verify_folder
 from tokenworks.serving.engine import Options
 from tokenworks.serving.followed import Reach
@@ -46,6 +48,7 @@ class RequestPath:
     warm: Warm
     telemetry: Telemetry
     far: Elsewhere
+    inflight: Inflight
 
     async def close(self) -> None:
         """Take no more requests, and end the engines."""
@@ -58,6 +61,7 @@ class RequestPath:
         self.far.close()
         await self.gateway.limit.close()
         await self.telemetry.close()
+        self.inflight.close()
 
 
 def house_principal(name: str) -> Principal:
@@ -107,6 +111,7 @@ def request_path(
     far = elsewhere(settings, pool)
     warm = Warm(current, pool.ready)
     keys = house.new_keys()
+    inflight = streams_under_way(house)
     limit = limiting(house, book)
     traces = telemetry(settings.telemetry)
     gateway = build(
@@ -134,8 +139,21 @@ def request_path(
         around=traces.around,
         together=together,
         router=far.router,
+        inflight=inflight,
     )
-    return RequestPath(gateway, pool, keys, current, warm, traces, far)
+    return RequestPath(gateway, pool, keys, current, warm, traces, far, inflight)
+
+
+def streams_under_way(house: House) -> Inflight:
+    """Write down what killed servers had delivered of their streams, and return where this one counts its own."""
+    folder = house.home / "inflight"
+
+    def known(entry: RequestEntry) -> bool:
+        found = house.lookup.request(entry.request_id, entry.tenant)
+        return found is not None and found.at == entry.at
+
+    settle_killed(folder, known, house.ledger.append)
+    return Inflight(folder, house.settings.server.max_in_flight)
 
 
 def engine_options(settings: Settings, home: Path) -> Options:

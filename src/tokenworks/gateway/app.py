@@ -45,6 +45,7 @@ from tokenworks.gateway.translate import translated
 from tokenworks.governance.credentials import Identities
 from tokenworks.governance.policy.folder import InForce
 from tokenworks.ledger.entries import RequestEntry
+from tokenworks.ledger.inflight import Inflight
 from tokenworks.serving.pool import Pool
 from tokenworks.settings import ServerSettings
 
@@ -103,6 +104,7 @@ def build(
     idempotency: Remembered | None = None,
     together: Together | None = None,
     router: Handle | None = None,
+    inflight: Inflight | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
@@ -117,7 +119,7 @@ def build(
     server = server or ServerSettings()
     schedule = schedule or Schedule()
     metrics = Metrics()
-    notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=lookup.request)
+    notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=lookup.request, inflight=inflight)
     record, identify, admit = Record(notes, metrics), Identify(keys), Admit(server.max_in_flight)
     metrics.watch(lambda: admit.in_flight, lambda: schedule.waiting)
     mirror = Mirror(notes, metrics, admit)

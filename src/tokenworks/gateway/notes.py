@@ -14,6 +14,7 @@ from tokenworks.core.entropy import random_bytes
 from tokenworks.gateway.exchange import Exchange
 from tokenworks.ledger.bodies import named
 from tokenworks.ledger.entries import Entry, RequestEntry, Transfer
+from tokenworks.ledger.inflight import KILLED, Inflight, Slot
 from tokenworks.ledger.position import Position
 from tokenworks.ledger.vault import Subject
 
@@ -52,10 +53,13 @@ FindRequest = Callable[[str, str], RequestEntry | None]  # (id, tenant)
 class Notes:
     """Write entries, and remember for a while who asked what. `find` looks up what is no longer remembered."""
 
-    def __init__(self, ledger: Writer, *, bodies: BodyStore | None, find: FindRequest) -> None:
+    def __init__(
+        self, ledger: Writer, *, bodies: BodyStore | None, find: FindRequest, inflight: Inflight | None = None
+    ) -> None:
         self._ledger = ledger
         self._bodies = bodies
         self._find = find
+        self._inflight = inflight
         self._recent: OrderedDict[tuple[str, str], RequestEntry] = OrderedDict()
 
     def write(self, entry: RequestEntry, prompt: bytes, answer: bytes) -> asyncio.Future[Position]:
@@ -87,6 +91,10 @@ class Notes:
         self._recent[entry.request_id, entry.tenant] = entry
         if len(self._recent) > REMEMBERED:
             self._recent.popitem(last=False)
+
+    def begin(self, exchange: Exchange) -> Slot | None:
+        """Return where a stream's tokens are counted so that they outlive a kill."""
+        return self._inflight.begin(_if_killed(exchange)) if self._inflight is not None else None
 
     def receipt(self, entry: RequestEntry, position: Position) -> str:
         """Return the signed promise that the entry stands there."""
@@ -164,6 +172,33 @@ def _price_micro(exchange: Exchange) -> int:
     if price is None:
         return 0
     return price.micro(prompt=usage.prompt_tokens, cached=usage.cached_tokens, completion=usage.completion_tokens)
+
+
+def _if_killed(exchange: Exchange) -> RequestEntry:
+    """Return the entry that a stream gets when the gateway is killed under it."""
+    principal, asked, ruling = exchange.principal, exchange.asked, exchange.ruling
+    return RequestEntry(
+        at=exchange.at,
+        request_id=exchange.request_id,
+        endpoint=exchange.endpoint,
+        face=exchange.face,
+        outcome="failed",
+        status=500,
+        tenant=principal.tenant if principal else "",
+        key_id=principal.key_id if principal else "",
+        project=principal.project if principal else "",
+        model=asked.model if asked else "",
+        version=exchange.version,
+        engine=exchange.engine,
+        label=str(exchange.label) if exchange.label is not None else "",
+        error=KILLED,
+        user=exchange.user,
+        conversation=exchange.conversation,
+        learn=False,
+        arm=exchange.arm,
+        transfers=None,  # what will have been received nobody knows yet
+        policies=ruling.digest if ruling is not None else "",
+    )
 
 
 def outcome_of(status: int, code: str) -> str:

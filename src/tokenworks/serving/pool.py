@@ -99,7 +99,7 @@ class Pool:
         return opening | {ref: member.status for ref, member in self._members.items()}
 
     async def at(self, ref: str, port: int, state: str, timeout_s: float) -> EngineAt:
-        """Return where the engine of `ref`, or `ref#1`, is, opened if need be, once that or its state is another, or in time."""
+        """Return where the engine of `ref` or `ref#1` is, opened if need be, once that or its state is another."""
         try:
             first = await self._member(ref.partition("#")[0], timeout_s)
         except NotReadyError:

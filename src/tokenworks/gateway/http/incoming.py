@@ -154,9 +154,11 @@ class Incoming:
         self._wire.write(head if self.method == "HEAD" else head + body)
 
     def begin(self, status: int, headers: Headers) -> None:
-        """Send the head of an answer whose length nobody knows yet."""
+        """Send the head of an answer that comes piece by piece; where it says its length, that frames it."""
         self.begun = True
-        if not self._chunked:
+        if any(name == "content-length" for name, _ in headers):
+            self._chunked = False  # both at once are no HTTP (RFC 9112, 6.2)
+        elif not self._chunked:
             self._keep_alive = False  # for HTTP/1.0 the end of the connection is the end of the answer
         self._wire.write(self._head(status, headers, "transfer-encoding: chunked\r\n" if self._chunked else ""))
 

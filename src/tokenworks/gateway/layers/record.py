@@ -82,13 +82,15 @@ class Record:
             self.metrics.durable.observe(time.monotonic() - exchange.started_s - entry.latency_s)
             self.metrics.count(entry)
 
-    async def abandon(self, exchange: Exchange, answer: bytes) -> None:
-        """Write the entry of a request whose caller is gone; nobody is left to hear that it could not be."""
+    async def abandon(self, exchange: Exchange, answer: bytes) -> bool:
+        """Write the entry of a request whose caller is gone; return whether it could be, for nobody is left to tell."""
         status, code = GONE
         try:
             await self.end(exchange, status, code, answer)
         except StoreError as error:
             not_recorded(error)
+            return False
+        return True
 
 
 class _Recorded:
@@ -100,6 +102,7 @@ class _Recorded:
         self._chunks = chunks
         self._passed: list[bytes] = []
         self._over = False
+        self._slot = record.notes.begin(exchange)
 
     def __aiter__(self) -> Self:
         """Return itself."""
@@ -125,6 +128,8 @@ class _Recorded:
             log.exception("stream failed", request_id=self._exchange.request_id)
             return await self._last_error(internal(self._exchange.request_id))
         self._passed.append(chunk)
+        if self._slot is not None:
+            self._slot.note(self._exchange.usage)
         return chunk
 
     async def aclose(self) -> None:
@@ -135,14 +140,20 @@ class _Recorded:
     async def _abandon(self) -> None:
         if not self._over:
             self._over = True
-            await self._record.abandon(self._exchange, b"".join(self._passed))
+            if await self._record.abandon(self._exchange, b"".join(self._passed)):
+                self._written()
+
+    def _written(self) -> None:
+        if self._slot is not None:
+            self._slot.end()
 
     async def _last(self, event: bytes, status: int = 200, code: str = "") -> bytes:
         self._over = True
         try:
             receipt = await self._record.end(self._exchange, status, code, b"".join(self._passed))
         except StoreError as failure:
-            return self._event(not_recorded(failure))
+            return self._event(not_recorded(failure))  # its slot stays: what was delivered is written at the next start
+        self._written()
         # As a comment, which clients of event streams skip: its head had left before there was an entry.
         return f": {RECEIPT}: {receipt}\n".encode() + event if receipt else event
 
