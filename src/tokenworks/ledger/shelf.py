@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from zlib import crc32
 
-import numpy as np
 import zstandard
 
 from tokenworks.core.errors import IntegrityError
@@ -183,6 +182,8 @@ class Shelf:
         """Return where texts under `keys` may be, the last one of each key."""
         if self._offset(file, b"") is None and not self._index:  # reads the index, or scans what came since
             return [self._offsets[key] for key in keys if key in self._offsets]
+        import numpy as np  # only who reads by the thousand needs it
+
         slots = np.frombuffer(self._index, ">u8").reshape(-1, 2)
         hashes = np.sort(np.frombuffer(b"".join(map(_hash, keys)), ">u8").astype(np.uint64))
         places = np.searchsorted(hashes, slots[:, 0].astype(np.uint64))

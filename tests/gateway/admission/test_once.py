@@ -16,6 +16,7 @@ import pytest
 from gateway.conftest import House
 from tokenworks.core.ids import new_id
 from tokenworks.gateway.admission.remembered import KEPT_S, Remembered
+from tokenworks.ledger.bodies import named
 from tokenworks.settings import ServerSettings
 
 BODY = {"model": "complete", "prompt": "a card was lost", "max_tokens": 6, "temperature": 1.5, "ignore_eos": True}
@@ -104,7 +105,7 @@ def test_an_answer_that_may_not_be_kept_is_not_given_again_nor_asked_again(once:
         key = new_id("idem")
         first = ask(once, key, **changes)
         if erased:
-            once.bodies.erase_requests([first.headers["x-request-id"]])
+            once.bodies.erase_requests([named("default", first.headers["x-request-id"])])
         second = ask(once, key, **changes)
         assert (second.status_code, second.json()["error"]["code"]) == (409, "idempotency_answer_not_kept")
         assert first.headers["x-request-id"] in second.json()["error"]["message"]

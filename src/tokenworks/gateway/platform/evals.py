@@ -6,10 +6,7 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 import msgspec
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
-from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
 from msgspec import Meta
-from referencing import Registry
 
 from tokenworks.core.clock import Clock
 from tokenworks.core.errors import MissingExtraError
@@ -183,6 +180,10 @@ def _require_measure(name: str) -> None:
 
 def validator(schema: dict[str, Any]) -> Any:
     """Return a validator of rows; it fetches nothing. Raises 400 for what is no JSON Schema."""
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # a second of a server start
+    from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
+    from referencing import Registry
+
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
