@@ -57,6 +57,7 @@ class Spending:
     def __init__(self, rows: Mapping[Row, Spent] | None = None) -> None:
         self._rows: dict[Row, Spent] = dict(rows or {})
         self._totals: dict[tuple[str, str, str, str], Spent] = {}
+        self._covered: dict[Row, list[tuple[str, str, str, str]]] = {}  # of a row, the totals that it is a part of
 
     def total(self, window: str, tenant: str = "", key: str = "", model: str = "") -> int:
         """Return the tokens of a day (`2026-11-21`) or month (`2026-11`); an empty name stands for all."""
@@ -76,6 +77,7 @@ class Spending:
                 ):
                     total = total.plus(spent)
             self._totals[asked] = total
+            self._covered = {}
         return self._totals[asked]
 
     def add(self, entry: AnyEntry) -> None:
@@ -89,9 +91,11 @@ class Spending:
         if row not in self._rows:
             self._forget_before(_months_back(row.day))
         self._rows[row] = self._rows.get(row, Spent()).plus(spent)
-        for asked in _covering(row):
-            if asked in self._totals:
-                self._totals[asked] = self._totals[asked].plus(spent)
+        covered = self._covered.get(row)
+        if covered is None:
+            covered = self._covered[row] = [asked for asked in _covering(row) if asked in self._totals]
+        for asked in covered:
+            self._totals[asked] = self._totals[asked].plus(spent)
 
     def rows(self) -> dict[Row, Spent]:
         """Return the sums at their finest."""
@@ -100,6 +104,7 @@ class Spending:
     def _forget_before(self, day: str) -> None:
         self._rows = {row: spent for row, spent in self._rows.items() if row.day >= day}
         self._totals = {asked: total for asked, total in self._totals.items() if asked[0] >= day[:7]}
+        self._covered = {}
 
 
 def load_spending(root: Path, view: Path) -> Spending:

@@ -9,7 +9,7 @@ from functools import partial
 
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.limits.claims import MONEY, Claim, Verdict, claims_of
-from tokenworks.gateway.limits.counters import Counters
+from tokenworks.gateway.limits.counters import Counters, LocalCounters
 from tokenworks.gateway.limits.told import headers, refused
 from tokenworks.governance.limits import Limit as Bound
 from tokenworks.governance.limits import Limits, Subject
@@ -42,7 +42,9 @@ class Limit:
         self._wait_s = wait_s
         self._answer_tokens = answer_tokens
         self._prices = prices or Prices()
+        self._at_once = counters if isinstance(counters, LocalCounters) else None
         self._freed = asyncio.Event()
+        self._takers = 0  # requests that are being granted or wait for it
         self._settling: set[asyncio.Task[None]] = set()
 
     async def __call__(self, exchange: Exchange, proceed: Handle) -> Reply:
@@ -83,7 +85,13 @@ class Limit:
 
     async def _take(self, claims: list[Claim]) -> Verdict:
         """Return the verdict that granted `claims`; raise 429 where none does in time."""
-        until = time.monotonic() + self._wait_s
+        self._takers += 1
+        try:
+            return await self._granted(claims, time.monotonic() + self._wait_s)
+        finally:
+            self._takers -= 1
+
+    async def _granted(self, claims: list[Claim], until: float) -> Verdict:
         while True:
             freed = self._freed
             verdict = await self._counters.take(claims)
@@ -101,7 +109,10 @@ class Limit:
     def _settle(self, claims: list[Claim], entry: RequestEntry) -> None:
         """Charge what the entry says, then give back what was held: in between neither is free to others."""
         self._spending.add(entry)
-        if claims:
+        if claims and self._at_once is not None:
+            _give_back(self._at_once, claims, charged(entry), charged_micro(entry))
+            self._wake()
+        elif claims:
             task = asyncio.create_task(self._release(claims, charged(entry), charged_micro(entry)))
             self._settling.add(task)
             task.add_done_callback(self._settling.discard)
@@ -111,5 +122,15 @@ class Limit:
         await self._counters.settle([claim for claim in claims if claim.kind not in MONEY] if money else claims, tokens)
         if money:
             await self._counters.settle(money, micro)
-        self._freed.set()
-        self._freed = asyncio.Event()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let those who wait look again."""
+        if self._takers:
+            self._freed.set()
+            self._freed = asyncio.Event()
+
+
+def _give_back(counters: LocalCounters, claims: list[Claim], tokens: int, micro: int) -> None:
+    for claim in claims:
+        counters.give_back((claim,), micro if claim.kind in MONEY else tokens)

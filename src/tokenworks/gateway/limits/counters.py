@@ -62,15 +62,14 @@ class LocalCounters:
             later = later or refused
         if later is not None:
             return later
-        for claim in claims:
-            if _is_rate(claim):
-                self._bucket(claim, now).level -= claim.amount
-            else:
-                self._held[claim.name] = self._held.get(claim.name, 0) + claim.amount
-        return Verdict(granted=True, standings=tuple(self._standing(claim, now) for claim in claims))
+        return Verdict(granted=True, standings=tuple([self._granted(claim) for claim in claims]))
 
     async def settle(self, claims: Sequence[Claim], tokens: int) -> None:
         """Give back what was held; of a rate of tokens, what was not needed."""
+        self.give_back(claims, tokens)
+
+    def give_back(self, claims: Sequence[Claim], tokens: int) -> None:
+        """Do what `settle` does, at once."""
         now = self._now()
         for claim in claims:
             if claim.kind == "tokens":
@@ -103,6 +102,18 @@ class LocalCounters:
             granted=False, standings=(standing,), blocked=standing, later=spent + claim.amount <= claim.limit
         )
 
+    def _granted(self, claim: Claim) -> Standing:
+        """Take what `claim` asks for; its bucket was filled up a moment ago."""
+        name = claim.name
+        if _is_rate(claim):
+            bucket = self._buckets[name]
+            bucket.level = level = bucket.level - claim.amount
+            missing_s = (claim.limit - level) * MINUTE_S / claim.limit if claim.limit else MINUTE_S
+            return Standing(claim=claim, remaining=max(0, int(level)), reset_s=missing_s)
+        self._held[name] = held = self._held.get(name, 0) + claim.amount
+        left = claim.limit - self._spent_of(claim) - held
+        return Standing(claim=claim, remaining=max(0, left), reset_s=claim.reset_s)
+
     def _standing(self, claim: Claim, now: float) -> Standing:
         if _is_rate(claim):
             level = self._bucket(claim, now).level
@@ -116,12 +127,15 @@ class LocalCounters:
 
     def _bucket(self, claim: Claim, now: float) -> _Bucket:
         """Return the bucket, filled up to now; a limit that was changed holds at most its new size."""
-        bucket = self._buckets.get(claim.name)
+        name, limit = claim.name, claim.limit
+        bucket = self._buckets.get(name)
         if bucket is None:
-            bucket = self._buckets[claim.name] = _Bucket(float(claim.limit), now)
-        elapsed_s = max(0.0, now - bucket.at_s)
-        bucket.level = min(float(claim.limit), bucket.level + elapsed_s * claim.limit / MINUTE_S)
-        bucket.at_s = now
+            bucket = self._buckets[name] = _Bucket(float(limit), now)
+        if now > bucket.at_s:
+            level = bucket.level + (now - bucket.at_s) * limit / MINUTE_S
+            bucket.level, bucket.at_s = level, now
+        if bucket.level > limit:
+            bucket.level = float(limit)
         return bucket
 
 

@@ -21,24 +21,40 @@ _UNITS = {
 }
 
 
+# Kinds of which a caller is told the tightest alone, each under the name that they share.
+_TOGETHER = {
+    "requests": "requests",
+    "tokens": "tokens",
+    "day": "budget",
+    "month": "budget",
+    "money-day": "money",
+    "money-month": "money",
+}
+
+
 def headers(standings: Sequence[Standing]) -> tuple[tuple[str, str], ...]:
     """Return the headers for the tightest limit of each kind, under the names and in the forms that OpenAI sends."""
     told: list[tuple[str, str]] = []
+    tightest: dict[str, Standing] = {}
+    for one in standings:
+        place = _TOGETHER.get(one.claim.kind, "")
+        if place not in tightest or one.remaining < tightest[place].remaining:
+            tightest[place] = one
     for kind in ("requests", "tokens"):
-        found = _tightest(standings, (kind,))
+        found = tightest.get(kind)
         if found is not None:
             told += [
                 (f"x-ratelimit-limit-{kind}", str(found.claim.limit)),
                 (f"x-ratelimit-remaining-{kind}", str(found.remaining)),
                 (f"x-ratelimit-reset-{kind}", duration(found.reset_s)),
             ]
-    money = _tightest(standings, MONEY)
+    money = tightest.get("money")
     if money is not None:
         told += [
             ("x-tokenworks-budget-limit-money", amount_of(money.claim.limit, money.claim)),
             ("x-tokenworks-budget-remaining-money", amount_of(money.remaining, money.claim)),
         ]
-    budget = _tightest(standings, ("day", "month"))
+    budget = tightest.get("budget")
     if budget is not None:
         told += [
             ("x-tokenworks-budget-limit-tokens", str(budget.claim.limit)),
@@ -84,8 +100,3 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"
-
-
-def _tightest(standings: Sequence[Standing], kinds: Sequence[str]) -> Standing | None:
-    found = [one for one in standings if one.claim.kind in kinds]
-    return min(found, key=lambda one: one.remaining) if found else None
