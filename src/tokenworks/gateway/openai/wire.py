@@ -8,6 +8,21 @@ from tokenworks.gateway.errors import ApiError, unavailable
 from tokenworks.gateway.exchange import Exchange, Reply, request_id_from
 from tokenworks.gateway.http.incoming import BrokenError, GoneError, Incoming
 
+_RARE = frozenset(
+    {
+        b"anthropic-beta",
+        b"traceparent",
+        b"x-tokenworks-label",
+        b"x-tokenworks-conversation",
+        b"x-tokenworks-learn",
+        b"x-tokenworks-receipt",
+        b"idempotency-key",
+        b"x-tokenworks-priority",
+        b"x-tokenworks-deadline-ms",
+        b"x-stainless-read-timeout",
+        b"x-stainless-timeout",
+    }
+)
 _STREAM_HEADERS = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
 
@@ -27,28 +42,37 @@ class Conversation:
 
     def exchange(self, endpoint: str, *targets: str) -> Exchange:
         """Return the request as the layers see it."""
-        scheme, _, credential = self._text(b"authorization").partition(" ")
-        return Exchange(
+        exchange = Exchange(
             endpoint=endpoint,
             read=self._read,
             request_id=self.request_id,
-            credential=credential.strip() if scheme.lower() == "bearer" else self._text(b"x-api-key"),
-            beta=self._text(b"anthropic-beta"),
-            traceparent=self.headers.get(b"traceparent", b""),
-            declared=self._text(b"x-tokenworks-label"),
-            conversation=self._text(b"x-tokenworks-conversation"),
-            may_learn=self._text(b"x-tokenworks-learn").lower() not in ("no", "false", "0"),
-            wants_receipt=self._text(b"x-tokenworks-receipt").lower() in ("yes", "true", "1"),
+            credential=self._credential(),
             target=targets[0] if targets else "",
             targets=targets,
             query=self._incoming.query,
             content_type=self._text(b"content-type"),
             pieces=self._pieces,
-            idempotency_key=self._text(b"idempotency-key")[:256],
-            urgency=self._text(b"x-tokenworks-priority"),
-            due_ms=self._text(b"x-tokenworks-deadline-ms"),
-            patience=self._text(b"x-stainless-read-timeout") or self._text(b"x-stainless-timeout"),
         )
+        if not _RARE.isdisjoint(self.headers):
+            self._take_rare(exchange)
+        return exchange
+
+    def _credential(self) -> str:
+        scheme, _, credential = self._text(b"authorization").partition(" ")
+        return credential.strip() if scheme.lower() == "bearer" else self._text(b"x-api-key")
+
+    def _take_rare(self, exchange: Exchange) -> None:
+        """Take in the headers that most requests do without."""
+        exchange.beta = self._text(b"anthropic-beta")
+        exchange.traceparent = self.headers.get(b"traceparent", b"")
+        exchange.declared = self._text(b"x-tokenworks-label")
+        exchange.conversation = self._text(b"x-tokenworks-conversation")
+        exchange.may_learn = self._text(b"x-tokenworks-learn").lower() not in ("no", "false", "0")
+        exchange.wants_receipt = self._text(b"x-tokenworks-receipt").lower() in ("yes", "true", "1")
+        exchange.idempotency_key = self._text(b"idempotency-key")[:256]
+        exchange.urgency = self._text(b"x-tokenworks-priority")
+        exchange.due_ms = self._text(b"x-tokenworks-deadline-ms")
+        exchange.patience = self._text(b"x-stainless-read-timeout") or self._text(b"x-stainless-timeout")
 
     async def answer(self, reply: Reply) -> None:
         """Send the answer; a stream is closed whatever happens."""
