@@ -42,7 +42,8 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._error: EngineError | None = None
         self._answered = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # left alone between requests: most end long before it
+        self._timer_s = 0.0
         self._heard_s = 0.0
         self._patience_s = 0.0
         self._traffic: Traffic | None = None
@@ -63,7 +64,8 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._head = self._loop.create_future()
         self._heard_s, self._patience_s = self._loop.time(), patience_s
-        self._timer = self._loop.call_later(patience_s, self._check_silence)
+        if self._timer is None or self._heard_s + patience_s < self._timer_s:
+            self._look_in(patience_s)
         self._traffic = traffic
         if traffic is not None:
             traffic.sent_bytes += len(head) + len(body)
@@ -164,17 +166,24 @@ class Connection(asyncio.Protocol):
             return
         self.complete = True
         self.keep_alive = self._parser.should_keep_alive()
-        self._stop_timer()
         self._wake()
 
     def _ends_with_connection(self) -> bool:
         headed = self._head is not None and self._head.done()
         return headed and b"content-length" not in self.headers and b"transfer-encoding" not in self.headers
 
+    def _look_in(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer_s = self._loop.time() + seconds
+        self._timer = self._loop.call_later(seconds, self._check_silence)
+
     def _check_silence(self) -> None:
+        self._timer = None
+        if self.complete:
+            return
         left_s = self._heard_s + self._patience_s - self._loop.time()
         if left_s > 0 or self._paused:
-            self._timer = self._loop.call_later(max(left_s, 1.0), self._check_silence)
+            self._look_in(left_s if left_s > 0 else 1.0)
             return
         self._fail(EngineError(f"engine at {self.where} said nothing for {self._patience_s:g} s"))
 

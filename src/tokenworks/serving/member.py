@@ -117,6 +117,8 @@ class Remote(Member):
 
     def addressed(self, call: EngineCall) -> bytes:
         """Return the request in the words of a strict OpenAI server: its own model name, no vLLM extension."""
+        if not self._upstream.address.model and b'"stream_options"' not in call.body:
+            return call.body
         fields: dict[str, Any] = msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
         if self._upstream.address.model:
             fields["model"] = self._upstream.address.model
