@@ -119,9 +119,8 @@ def upstream(home: Path, *, chunks: int, every_ms: int) -> Side:
     return _ready(Side("direct", port, process=process))
 
 
-def tokenworks(home: Path, to: int, *, bodies: bool) -> Side:
+def tokenworks(home: Path, to: int, *, name: str = "tokenworks", bodies: bool = False) -> Side:
     """Start our own gateway with every duty on."""
-    name = "tokenworks, texts kept" if bodies else "tokenworks"
     folder = home / name.replace(", ", "-").replace(" ", "-")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

@@ -252,12 +252,12 @@ def main() -> None:
     behind = upstream(asked.home, chunks=CHUNKS, every_ms=EVERY_MS)
     slow = upstream(asked.home, chunks=CHUNKS, every_ms=200)
     starts = {"nginx": nginx, "litellm": litellm, "portkey": portkey}
-    sides = [behind, tokenworks(asked.home, behind.port, bodies=False)]
+    sides = [behind, tokenworks(asked.home, behind.port)]
     try:
-        sides.append(tokenworks(asked.home, behind.port, bodies=True))
+        sides.append(tokenworks(asked.home, behind.port, name="tokenworks, texts kept", bodies=True))
         sides += [side for name in asked.only.split(",") if name and (side := starts[name](asked.home, behind.port))]
         found = measure(sides, asked.rounds, asked.home)
-        crowded = tokenworks(asked.home, slow.port, bodies=False)
+        crowded = tokenworks(asked.home, slow.port, name="tokenworks, many streams")
         sides.append(crowded)
         told = report(found, uvloop.run(many(crowded)), asked.rounds)
     finally:

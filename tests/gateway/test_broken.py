@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,6 +16,8 @@ import pytest
 
 from tokenworks.core.errors import StoreError
 from tokenworks.core.request import Request
+from tokenworks.gateway.route.finishing import Patience
+from tokenworks.gateway.route.router import Router
 from tokenworks.ledger.entries import Entry
 
 if TYPE_CHECKING:
@@ -41,6 +44,17 @@ def under_way(house: House, ref: str) -> int:
     return 0 if member.idle else 1
 
 
+@pytest.fixture
+def alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No engine takes up the stream of another."""
+    handle: Any = house.gateway.handle
+    while isinstance(handle, partial):
+        handle = handle.args[1]
+    assert isinstance(handle, Router)
+    monkeypatch.setattr(handle, "_patience", Patience(resume_s=0))
+
+
+@pytest.mark.usefixtures("alone")
 def test_an_engine_killed_mid_stream_ends_the_stream_with_an_error(house: House, kill: Callable[[], None]) -> None:
     with house.http().stream("POST", "/v1/completions", json={**LONG, "stream": True}) as answer:
         parts = answer.iter_bytes()
@@ -54,6 +68,7 @@ def test_an_engine_killed_mid_stream_ends_the_stream_with_an_error(house: House,
     assert 0 < entry.completion_tokens < 1900
 
 
+@pytest.mark.usefixtures("alone")
 def test_the_official_client_raises_when_a_stream_breaks(house: House, kill: Callable[[], None]) -> None:
     stream = house.openai().completions.create(
         model="complete", prompt="how", stream=True, max_tokens=1900, extra_body={"ignore_eos": True}

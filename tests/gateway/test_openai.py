@@ -149,11 +149,10 @@ def test_the_figures_are_those_of_the_ledger(house: House) -> None:
     text = house.http().get("/metrics").text
     name = 'tokenworks_requests_total{endpoint="completions",outcome="ok",status="200",version="complete@1"}'
     shown = float(next(line.split()[-1] for line in text.splitlines() if line.startswith(name)))
-    made = [e for e in house.entries() if getattr(e, "endpoint", "") == "completions" and e.outcome == "ok"]
-    assert shown == len(made)
+    recorded = [e for e in house.entries() if getattr(e, "endpoint", "") == "completions" and e.version == "complete@1"]
+    assert shown == sum((entry.outcome, entry.status) == ("ok", 200) for entry in recorded)
     tokens = 'tokenworks_tokens_total{direction="completion",endpoint="completions",version="complete@1"}'
     counted = float(next(line.split()[-1] for line in text.splitlines() if line.startswith(tokens)))
-    recorded = [e for e in house.entries() if getattr(e, "endpoint", "") == "completions"]
     assert counted == sum(entry.completion_tokens for entry in recorded)
     assert 'tokenworks_engine_up{version="complete@1"} 1.0' in text
 

@@ -90,6 +90,8 @@ class Inflight:
 
     def close(self) -> None:
         """Let go of the file; what still stands in it is for the next process."""
+        if self._map.closed:
+            return
         left = any(self._map[at] for at in range(0, len(self._map), SLOT_BYTES))
         self._map.close()
         if not left:

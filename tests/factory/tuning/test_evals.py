@@ -153,10 +153,11 @@ def test_rows_that_break_the_schema_fail_the_run_with_their_line(server):
 def test_a_revoked_key_ends_its_runs(server):
     key = server.new_key("short", scopes=["infer", "evals"])
     client = server.client(key)
-    made = make(client, [EQUAL])
-    server.revoke(key)  # known for a second more, so the run can still be created
-    source = completions(name_of(server, "llama"), [{"item": one["item"]} for one in ROWS])
+    made = make(client, [{**EQUAL, "operation": "ne"}])
+    rows = [{"item": {"question": f"{number}?", "answer": "x"}} for number in range(60)]
+    source = completions(name_of(server, "llama"), rows, sampling_params={"max_completion_tokens": 16})
     run = client.evals.runs.create(made.id, data_source=source)
+    server.revoke(key)  # while the run is under way
     other = server.client(server.new_key("short", scopes=["evals"]))
     ended = finished(other, run)
     assert ended.status == "failed"

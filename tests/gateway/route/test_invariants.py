@@ -201,6 +201,7 @@ def test_prompts_with_one_beginning_meet_at_one_replica_within_a_tenant() -> Non
     assert moved == [], "one that goes moves only its own"
 
 
+@settings(deadline=None)
 @given(requests=st.integers(0, 2000), percent=st.floats(0.1, 10))
 def test_hedges_stay_within_their_budget(requests: int, percent: float) -> None:
     hedge, made, taken = Hedge(percent), exchange(Label.PUBLIC), 0

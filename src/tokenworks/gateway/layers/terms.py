@@ -11,6 +11,7 @@ from tokenworks.gateway.admission.priority import named, of_tier
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.governance.keys import HOUSE
 
+HANGING_UP_S = 1.0  # an SDK that waits no longer says so itself: what ends by our hand looks like a failure to it
 _FACES = {"batch": Priority.BATCH}
 
 
@@ -38,7 +39,7 @@ class Terms:
             return
         exchange.deadline_s = exchange.started_s + patient_s
         if not exchange.what.stream:  # an SDK listens so long for each piece: a stream may take longer as a whole
-            exchange.cut_s = exchange.deadline_s
+            exchange.cut_s = exchange.deadline_s + HANGING_UP_S
 
 
 def _priority(exchange: Exchange) -> Priority:
