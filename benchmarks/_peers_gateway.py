@@ -41,7 +41,8 @@ async def main(home: Path, upstream: str, *, bodies: bool) -> None:
     """Serve until standard input ends."""
     settings = load_settings(home=home)
     server = msgspec.structs.replace(settings.server, max_in_flight=4096)
-    with House(msgspec.structs.replace(settings, server=server), role="serve") as house:
+    admission = msgspec.structs.replace(settings.admission, slots=4096)  # the upstream answers any number at a time
+    with House(msgspec.structs.replace(settings, server=server, admission=admission), role="serve") as house:
         release(house.catalog)
         scopes = DEFAULT_SCOPES if bodies else DEFAULT_SCOPES - {"learn"}
         secret, _ = house.keys.create("tenant", scopes=scopes)

@@ -256,10 +256,11 @@ def main() -> None:
     try:
         sides.append(tokenworks(asked.home, behind.port, name="tokenworks, texts kept", bodies=True))
         sides += [side for name in asked.only.split(",") if name and (side := starts[name](asked.home, behind.port))]
-        found = measure(sides, asked.rounds, asked.home)
         crowded = tokenworks(asked.home, slow.port, name="tokenworks, many streams")
         sides.append(crowded)
-        told = report(found, uvloop.run(many(crowded)), asked.rounds)
+        crowd = uvloop.run(many(crowded))
+        sides.pop().close()
+        told = report(measure(sides, asked.rounds, asked.home), crowd, asked.rounds)
     finally:
         for side in (slow, *sides):
             side.close()
