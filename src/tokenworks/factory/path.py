@@ -12,7 +12,7 @@ from tokenworks.factory.checking import detectors, looking
 from tokenworks.factory.house import House
 from tokenworks.factory.identity import identities_of
 from tokenworks.factory.limiting import limiting
-from tokenworks.factory.remote import Elsewhere, elsewhere
+from tokenworks.factory.remote import REF, Elsewhere, elsewhere
 from tokenworks.factory.telemetry import Telemetry, telemetry
 from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.health import Together
@@ -132,7 +132,7 @@ def request_path(
         idempotency=house.idempotency if parts else None,  # only a server is asked from outside
         terms=Terms(settings.admission.deadline_s, settings.admission.deadlines_s),
         schedule=Schedule(
-            lambda ref: settings.admission.slots or settings.engines.max_batch,
+            lambda ref: settings.admission.slots or (0 if ref == REF else settings.engines.max_batch),
             most_waiting=max(1, settings.server.max_in_flight // 2),
         ),
         engines=lambda: {**warm.status(), **pool.status()},
