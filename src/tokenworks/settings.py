@@ -146,6 +146,7 @@ class PlatformSettings(msgspec.Struct, frozen=True, kw_only=True):
     job_niceness: int = 10  # of a job's process, 0 to 19: how far training gives way to whoever answers
     eval_concurrency: int = 4  # items of one eval run that are asked at the same time
     batch_concurrency: int = 16  # lines of one batch that are asked at the same time, while nobody else asks
+    background_concurrency: int = 16  # responses with `background: true` that are asked at the same time
 
 
 class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -158,6 +158,31 @@ async def test_the_events_of_a_response_are_numbered_and_complete(served, client
 
 
 @on("responses")
+async def test_a_background_response_is_queued_answered_and_deleted(served, client):
+    said = await done(client.responses.create(model=served.writer, background=True, **BRIEF))
+    assert (said.status, said.background, said.output) == ("queued", True, [])
+    while (found := await done(client.responses.retrieve(said.id))).status in ("queued", "in_progress"):
+        await asyncio.sleep(0.02)
+    whole = await done(client.responses.create(model=served.writer, **BRIEF))
+    assert (found.id, found.status, found.output_text) == (said.id, "incomplete", whole.output_text)
+    await done(client.responses.delete(said.id))
+    with pytest.raises(openai.NotFoundError):
+        await done(client.responses.retrieve(said.id))
+
+
+@on("responses")
+async def test_a_background_response_is_cancelled_and_no_other_can_be(served, client):
+    long = {**BRIEF, "max_output_tokens": 200}
+    said = await done(client.responses.create(model=served.writer, background=True, **long))
+    stopped = await done(client.responses.cancel(said.id))
+    assert (stopped.id, stopped.status) == (said.id, "cancelled")
+    assert (await done(client.responses.retrieve(said.id))).status == "cancelled"
+    waited_for = await done(client.responses.create(model=served.writer, **BRIEF))
+    with pytest.raises(openai.BadRequestError, match="background: true"):
+        await done(client.responses.cancel(waited_for.id))
+
+
+@on("responses")
 async def test_a_response_is_parsed_into_the_type_that_was_asked_for(served, client):
     asked = {"model": served.writer, "input": "a card was lost", "text_format": Call, "temperature": 1}
     said = await done(client.responses.parse(**asked))

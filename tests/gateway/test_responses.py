@@ -197,7 +197,6 @@ def test_a_request_id_used_twice_shows_nobody_the_others_texts(house: House, url
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"background": True}, "background is not supported"),
         ({"conversation": "conv_1"}, "unknown field 'conversation'"),
         ({"tools": [{"type": "web_search"}]}, "web_search"),
         ({"tools": [{"type": "function", "name": "f"}]}, "tools is not supported here"),

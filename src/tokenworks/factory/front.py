@@ -87,6 +87,10 @@ class Behind:
             self._platform.batching.begin(id)
         elif name == "batch.end":
             self._platform.batching.end(id)
+        elif name == "response.begin":
+            self._platform.background.begin(id)
+        elif name == "response.end":
+            self._platform.background.end(id)
         else:
             raise NotFoundError(f"call {name!r} does not exist")
 

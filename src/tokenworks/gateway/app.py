@@ -32,15 +32,18 @@ from tokenworks.gateway.models import listing
 from tokenworks.gateway.moderations import Detectors, moderating
 from tokenworks.gateway.notes import BodyStore, Notes, Writer
 from tokenworks.gateway.openai.face import Face
+from tokenworks.gateway.platform.elsewhere import worker
 from tokenworks.gateway.platform.routes import Parts, Platform, platform
 from tokenworks.gateway.releases import Releases
 from tokenworks.gateway.rerank import Rerank
-from tokenworks.gateway.responses.responses import KeptTexts, Responses
+from tokenworks.gateway.responses.background import Background
+from tokenworks.gateway.responses.kept import KeptTexts
+from tokenworks.gateway.responses.responses import Responses
 from tokenworks.gateway.responses.routes import remembered
 from tokenworks.gateway.route.router import Router
 from tokenworks.gateway.ruling import Rules
 from tokenworks.gateway.search import Search, searching
-from tokenworks.gateway.stack import fold, layers
+from tokenworks.gateway.stack import fold, layers, with_later
 from tokenworks.gateway.translate import translated
 from tokenworks.governance.credentials import Identities
 from tokenworks.governance.policy.folder import InForce
@@ -158,14 +161,16 @@ def build(
         ("GET", "/readyz"): ("health", readiness(engines, admit, rules.in_force)),
         ("GET", "/metrics"): ("metrics", figures(engines, metrics, together)),
     }
-    standing_in = answerer(fold(around(order(identify=StandIn(keys))), router))
-    added = platform(parts, releases, standing_in, lambda: admit.in_flight) if parts else None
-    for place, (endpoint, handle) in (added.routes if added else {}).items():
-        routes[place] = (endpoint, fold([border, identify, Service(rules, ACTIONS[endpoint]), admit], handle))
+    standing_in, added = fold(around(order(identify=StandIn(keys))), router), None
     if parts:
-        routes |= remembered(
-            Responses(parts.objects, bodies if keep_bodies else None), tokens, [border, identify, admit]
-        )
+        texts, most = bodies if keep_bodies else None, parts.settings.background_concurrency
+        background = Background(parts.objects, texts, standing_in, notes.find, concurrency=most)
+        added = platform(parts, releases, answerer(standing_in), lambda: admit.in_flight, background)
+        responses = Responses(parts.objects, texts, worker(parts.elsewhere, "response", background))
+        asked = fold(around(with_later(order(identify=identify))), router)
+        routes |= remembered(responses, asked, [border, identify, admit])
+        for place, (endpoint, handle) in added.routes.items():
+            routes[place] = (endpoint, fold([border, identify, Service(rules, ACTIONS[endpoint]), admit], handle))
     face = Face(tokens, routes, max_body=int(server.max_body_mb * 1e6))
     return Gateway(
         app=face,

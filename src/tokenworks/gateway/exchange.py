@@ -59,6 +59,7 @@ class Exchange:
     pieces: Callable[[int], AsyncIterator[bytes]] | None = None  # the body as it arrives, at most so many bytes
     idempotency_key: str = ""
     stored: bool = False  # whether the caller wants to read the answer again
+    later: Callable[[], Awaitable[Reply]] | None = None  # says that it is accepted, where the answer comes later
     beta: str = ""  # features beyond the published API that the caller wants
     traceparent: bytes = b""  # W3C trace context
     urgency: str = ""  # the priority that the caller asks for, by name

@@ -9,6 +9,7 @@ from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.authorise import Authorise
 from tokenworks.gateway.layers.classify import classify
+from tokenworks.gateway.layers.later import later
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.measure import measure
 from tokenworks.gateway.layers.mirror import Mirror
@@ -49,6 +50,12 @@ def layers(
         route,  # which version, which engine
         measure,  # tokens and seconds
     ]
+
+
+def with_later(around: Sequence[Layer]) -> list[Layer]:
+    """Return the layers of a request for tokens, with one before the limits that accepts what is answered later."""
+    before = next(number for number, layer in enumerate(around) if isinstance(layer, Limit))
+    return [*around[:before], later, *around[before:]]
 
 
 def fold(around: Sequence[Layer], innermost: Handle) -> Handle:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from tokenworks.core.clock import Clock, SystemClock
 from tokenworks.core.request import Answerer
@@ -13,7 +14,7 @@ from tokenworks.gateway.platform.batches import Batches
 from tokenworks.gateway.platform.batches import reads as batch_reads
 from tokenworks.gateway.platform.batching import Batching
 from tokenworks.gateway.platform.call import endpoint
-from tokenworks.gateway.platform.elsewhere import Tell, worker
+from tokenworks.gateway.platform.elsewhere import Runner, Tell, worker
 from tokenworks.gateway.platform.evals import Evals
 from tokenworks.gateway.platform.files import Files
 from tokenworks.gateway.platform.filing import Filing
@@ -48,6 +49,18 @@ class Parts:
     clock: Clock = field(default_factory=SystemClock)
 
 
+class Resumed(Runner, Protocol):
+    """Who works in the background, and goes on after a restart."""
+
+    async def resume(self) -> None:
+        """Take up what the last process left."""
+        ...
+
+    async def close(self) -> None:
+        """Stop; it goes on at the next start."""
+        ...
+
+
 @dataclass(frozen=True)
 class Platform:
     """Files, fine-tuning jobs, evals and batches, ready to answer, and what works on them in the background."""
@@ -55,19 +68,24 @@ class Platform:
     routes: Routes
     running: Running
     batching: Batching
+    background: Resumed  # works on responses that nobody waits for
 
     async def resume(self) -> None:
         """Take up what the last process left."""
         await self.running.resume()
         await self.batching.resume()
+        await self.background.resume()
 
     async def close(self) -> None:
         """Stop working in the background; it goes on at the next start."""
         await self.running.close()
         await self.batching.close()
+        await self.background.close()
 
 
-def platform(parts: Parts, releases: Releases, answer: Answerer, in_flight: Callable[[], int]) -> Platform:
+def platform(
+    parts: Parts, releases: Releases, answer: Answerer, in_flight: Callable[[], int], background: Resumed
+) -> Platform:
     """Return the platform; `answer` asks models in the name of the key whose id a request carries.
 
     `in_flight` says how many requests are under way: batches give way to others.
@@ -102,7 +120,7 @@ def platform(parts: Parts, releases: Releases, answer: Answerer, in_flight: Call
     )
     batches = Batches(parts.objects, files, worker(parts.elsewhere, "batch", batching), clock=parts.clock)
     routes = {**_files(files), **_jobs(jobs), **_evals(evals), **_runs(runs), **_batches(batches)}
-    return Platform(routes, running, batching)
+    return Platform(routes, running, batching, background)
 
 
 def _files(files: Files) -> Routes:

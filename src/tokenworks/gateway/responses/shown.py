@@ -4,34 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from tokenworks.gateway.openai.spoken import Used
+from tokenworks.gateway.responses.kept import Kept
 from tokenworks.gateway.responses.outcome import Called, Outcome
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a response besides its texts, which lie with those of all requests, under the request's id."""
-
-    request_id: str
-    label: str
-    outgoing: str = "restricted"  # what all of it counts as where it would leave
-    digest: str = ""  # of the response's id, prompt and answer: a request's id alone may be another caller's too
-    instructed: bool = False  # whether the first message of the chat is the instructions
-    previous_response_id: str | None = None
-
-
 def response(id: str, at: float, kept: Kept, chat: dict[str, Any], outcome: Outcome | None) -> dict[str, Any]:
-    """Return the response; without an outcome it is still in progress."""
+    """Return the response; without an outcome it is in progress, or what `kept` says."""
     short = outcome is not None and outcome.cut_short
-    status = "in_progress" if outcome is None else "incomplete" if short else "completed"
+    answered = "in_progress" if outcome is None else "incomplete" if short else "completed"
     return {
         "id": id,
         "object": "response",
         "created_at": int(at),
-        "status": status,
-        "background": False,
-        "error": None,
+        "status": kept.status or answered,
+        "background": kept.background,
+        "error": kept.error,
         "incomplete_details": {"reason": "max_output_tokens"} if short else None,
         "instructions": chat["messages"][0]["content"] if kept.instructed else None,
         "max_output_tokens": chat.get("max_completion_tokens"),

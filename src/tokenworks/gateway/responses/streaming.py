@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from tokenworks.gateway.openai.spoken import Call, read_chat
+from tokenworks.gateway.responses.kept import Kept
 from tokenworks.gateway.responses.outcome import Outcome
-from tokenworks.gateway.responses.shown import Kept, call_item, message_item, response, text_part
+from tokenworks.gateway.responses.shown import call_item, message_item, response, text_part
 
 
 class Events:
