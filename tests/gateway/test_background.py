@@ -235,6 +235,18 @@ def test_what_a_process_left_is_taken_up_by_the_next(house: House, faces: Faces)
     assert texts == {again.responses.create(**asked).output_text}
 
 
+def test_what_another_process_cancelled_is_stopped_where_it_runs(house: House, faces: Faces) -> None:
+    client, here = make(faces.begin(), house.secret), faces.gateways[-1]
+    said = client.responses.create(background=True, **LONG)
+    until(lambda: client.responses.retrieve(said.id).status == "in_progress")
+    other = make(faces.begin(), house.secret)
+    assert other.responses.cancel(said.id).status == "cancelled"
+    assert not house.pool._members["complete@1"].idle
+    house.run(here.platform.resume())
+    until(lambda: house.pool._members["complete@1"].idle, 5)
+    assert client.responses.retrieve(said.id).status == "cancelled"
+
+
 def test_an_answer_that_was_written_before_a_kill_is_not_asked_again(house: House, faces: Faces) -> None:
     client = make(faces.begin(), house.secret)
     said = client.responses.create(input="how", background=True, **ASKED)
