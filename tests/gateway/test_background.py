@@ -42,7 +42,7 @@ class Faces:
         self.house = house
         self.gateways: list[Gateway] = []
 
-    def begin(self, *, keep_bodies: bool = True, at_once: int = 4) -> str:
+    def begin(self, *, keep_bodies: bool = True, at_once: int = 4, home: str = "") -> str:
         house = self.house
         objects, artifacts = house.catalog.objects, open_artifacts(str(house.home / "a"), cache=house.home / "c")
         settings = PlatformSettings(background_concurrency=at_once)
@@ -51,7 +51,7 @@ class Faces:
             gateway = build(
                 keys=house.keys, limit=house.limiting(), releases=house.releases, pool=house.pool,
                 ledger=house.ledger, bodies=house.bodies, keep_bodies=keep_bodies, lookup=house.lookup,
-                parts=Parts(objects, artifacts, house.home / "uploads", settings=settings),
+                parts=Parts(objects, artifacts, house.home / "uploads", home=home, settings=settings),
                 idempotency=house.remembered,
             )  # fmt: skip
             self.gateways.append(gateway)
@@ -235,6 +235,22 @@ def test_what_a_process_left_is_taken_up_by_the_next(house: House, faces: Faces)
     assert texts == {again.responses.create(**asked).output_text}
 
 
+def test_what_another_home_accepted_is_left_to_it(house: House, faces: Faces) -> None:
+    client = make(faces.begin(at_once=2, home="first"), house.secret)
+    first, second = (client.responses.create(background=True, **LONG).id for _ in range(2))
+    until(lambda: client.responses.retrieve(first).status == "in_progress")
+    faces.end()
+    faces.begin(home="second")
+    faces.resume()
+    time.sleep(0.2)
+    assert client.responses.retrieve(second).status == "queued"
+    faces.begin(home="first")
+    faces.resume()
+    until(lambda: client.responses.retrieve(second).status == "in_progress")
+    for id in (first, second):
+        client.responses.delete(id)
+
+
 def test_what_another_process_cancelled_is_stopped_where_it_runs(house: House, faces: Faces) -> None:
     client, here = make(faces.begin(), house.secret), faces.gateways[-1]
     said = client.responses.create(background=True, **LONG)
@@ -261,7 +277,13 @@ def test_an_answer_that_was_written_before_a_kill_is_not_asked_again(house: Hous
         "status": "in_progress",
         "digest": digest_of(said.id, *accepted),
     }
-    body = {"kept": kept, "tenant": "default", "key_id": house.key.id, "asked_as": answered.body["request_id"]}
+    body = {
+        "kept": kept,
+        "tenant": "default",
+        "home": "",
+        "key_id": house.key.id,
+        "asked_as": answered.body["request_id"],
+    }
     objects.delete("response", said.id)
     objects.add(msgspec.structs.replace(answered, kind=WAITING, body=body))
     before = len(house.entries())

@@ -14,6 +14,7 @@ from tokenworks.core.calls import Caller
 from tokenworks.core.errors import NotFoundError, TokenworksError
 from tokenworks.gateway.limits.book import Book
 from tokenworks.gateway.limits.far_book import answer_book
+from tokenworks.gateway.platform.elsewhere import Runner
 from tokenworks.gateway.platform.routes import Platform
 from tokenworks.gateway.search import Found, Search, SearchCall
 from tokenworks.serving.followed import EngineAt
@@ -50,6 +51,7 @@ class Behind:
         search: Search,
         book: Book | None,
         platform: Platform | None,
+        responses: Runner,
         wake: Callable[[], None],
         figures: Callable[[], bytes],
     ) -> None:
@@ -57,6 +59,7 @@ class Behind:
         self._search = search
         self._book = book
         self._platform = platform
+        self._responses = responses
         self._wake = wake
         self._figures = figures
 
@@ -77,6 +80,10 @@ class Behind:
     def _begin(self, name: str, id: str) -> None:
         if name == "wake":
             self._wake()
+        elif name == "response.begin":
+            self._responses.begin(id)
+        elif name == "response.end":
+            self._responses.end(id)
         elif self._platform is None:
             return  # it stands in the catalog, where the other host looks
         elif name == "run.begin":
@@ -87,10 +94,6 @@ class Behind:
             self._platform.batching.begin(id)
         elif name == "batch.end":
             self._platform.batching.end(id)
-        elif name == "response.begin":
-            self._platform.background.begin(id)
-        elif name == "response.end":
-            self._platform.background.end(id)
         else:
             raise NotFoundError(f"call {name!r} does not exist")
 

@@ -27,6 +27,7 @@ from tokenworks.governance.keys import SCOPES, Keys, Principal
 from tokenworks.governance.policy.folder import InForce
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.inflight import Inflight, settle_killed
+from tokenworks.ledger.signing import ensure_ledger_key
 from tokenworks.line.release.inspect import verify_folder
 from tokenworks.serving.engine import Options
 from tokenworks.serving.followed import Reach
@@ -67,6 +68,11 @@ class RequestPath:
 def house_principal(name: str) -> Principal:
     """Return the factory itself as a caller: it may ask for every version with every label."""
     return Principal(key_id=name, tenant="house", scopes=frozenset(SCOPES), clearance=Label.RESTRICTED)
+
+
+def home_of(house: House) -> str:
+    """Return the name of this home: that of its ledger's key, which no other has."""
+    return ensure_ledger_key(house.home / "keys").name
 
 
 def open_verified(house: House) -> OpenModel:

@@ -30,7 +30,7 @@ from tokenworks.factory.house import House
 from tokenworks.factory.keeping import DAY_S, keep_house
 from tokenworks.factory.limiting import shared_book
 from tokenworks.factory.making import user
-from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
+from tokenworks.factory.path import RequestPath, home_of, house_principal, open_verified, request_path
 from tokenworks.factory.pilot import Pilot
 from tokenworks.factory.probe import probe
 from tokenworks.factory.remote import REF, remote_destination, remote_options
@@ -89,6 +89,7 @@ class Plant:
                 house.home / "work" / "uploads",
                 wake=tuner.wake,
                 elsewhere=None if server.background else _left_to_others,
+                home=home_of(house),
                 settings=house.settings.platform,
                 clock=house.clock,
             ),
@@ -114,7 +115,7 @@ class Plant:
         if server.background:
             self._begin(Pilot(house, self.new_release).run())
             self._begin(tuner.run())
-            self._begin(self._take_up())
+        self._begin(self._take_up())
         return self
 
     async def __aexit__(
@@ -185,8 +186,9 @@ class Plant:
         server = settings.server
         if plan is None:
             return await serve(gateway.app, server.host, server.port, drain_s=server.drain_s)
-        platform = gateway.platform if server.background else None
-        behind = Behind(self._path.pool, self._search, book, platform, tuner.wake, gateway.figures)
+        assert gateway.platform is not None, "a server has one"
+        platform, responses = gateway.platform if server.background else None, gateway.platform.background
+        behind = Behind(self._path.pool, self._search, book, platform, responses, tuner.wake, gateway.figures)
         fleet = Fleet(self._house.home, settings, plan, behind.answer)
         await fleet.start()
         return fleet
@@ -222,12 +224,15 @@ class Plant:
         self._begin(self._fill(batch=8, rest=1.0))
 
     async def _take_up(self) -> None:
-        """Take up the eval runs and batches that the last server left, and those that other hosts were asked for."""
+        """Take up what the last server left, and the eval runs and batches that other hosts were asked for.
+
+        Where another host works in the background, this one still does on the responses that it accepted.
+        """
         platform = self._path.gateway.platform
         assert platform is not None, "a server has one"
         while True:
             try:
-                await platform.resume()
+                await (platform if self._house.settings.server.background else platform.background).resume()
             except TokenworksError as error:  # the catalog is away: it comes back
                 log.warning("background work could not be taken up", error=str(error))
             if self._house.settings.catalog_url.startswith("sqlite"):  # nobody else is asked

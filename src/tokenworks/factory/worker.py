@@ -22,7 +22,7 @@ from tokenworks.core.errors import EngineError, TokenworksError
 from tokenworks.core.process import die_with
 from tokenworks.factory.front import Front
 from tokenworks.factory.limiting import shared_book
-from tokenworks.factory.path import RequestPath, open_verified, request_path
+from tokenworks.factory.path import RequestPath, home_of, open_verified, request_path
 from tokenworks.factory.remote import REF, remote_destination, remote_options
 from tokenworks.factory.turning import Turning
 from tokenworks.gateway.limits.far_book import FarBook
@@ -70,6 +70,8 @@ async def _open(house: Turning, front: Front) -> RequestPath:
             house.home / "work" / "uploads",
             wake=front.wake,
             elsewhere=front.tell,
+            home=home_of(house),
+            server=front.tell,
             settings=settings.platform,
             clock=house.clock,
         ),

@@ -164,9 +164,9 @@ def build(
     standing_in, added = fold(around(order(identify=StandIn(keys))), router), None
     if parts:
         texts, most = bodies if keep_bodies else None, parts.settings.background_concurrency
-        background = Background(parts.objects, texts, standing_in, notes.find, concurrency=most)
+        background = Background(parts.objects, texts, standing_in, notes.find, home=parts.home, concurrency=most)
         added = platform(parts, releases, answerer(standing_in), lambda: admit.in_flight, background)
-        responses = Responses(parts.objects, texts, worker(parts.elsewhere, "response", background))
+        responses = Responses(parts.objects, texts, worker(parts.server, "response", background), parts.home)
         asked = fold(around(with_later(order(identify=identify))), router)
         routes |= remembered(responses, asked, [border, identify, admit])
         for place, (endpoint, handle) in added.routes.items():

@@ -45,6 +45,8 @@ class Parts:
     scratch: Path
     wake: Callable[[], None] = nobody
     elsewhere: Tell | None = None  # where another process works on runs and batches, how it is told
+    home: str = ""  # whose texts these are: what only they can answer is worked on in this home
+    server: Tell | None = None  # of this home, where this process is a worker of it
     settings: PlatformSettings = field(default_factory=PlatformSettings)
     clock: Clock = field(default_factory=SystemClock)
 

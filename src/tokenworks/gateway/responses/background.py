@@ -50,9 +50,16 @@ class Background:
     """
 
     def __init__(
-        self, objects: Objects, texts: KeptTexts | None, handle: Handle, find: FindEntry, *, concurrency: int
+        self,
+        objects: Objects,
+        texts: KeptTexts | None,
+        handle: Handle,
+        find: FindEntry,
+        *,
+        home: str,
+        concurrency: int,
     ) -> None:
-        self._objects, self._texts, self._handle, self._find = objects, texts, handle, find
+        self._objects, self._texts, self._handle, self._find, self._home = objects, texts, handle, find, home
         self._room = asyncio.Semaphore(concurrency)
         self._rooms: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(max(1, concurrency // 2)))
         self._loop = asyncio.get_running_loop()
@@ -61,9 +68,10 @@ class Background:
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def resume(self) -> None:
-        """Take up what the last process left, or another one accepted; stop what nobody wants any more."""
+        """Take up what the last process of this home left; stop what nobody wants any more."""
         running = set(self._tasks)
-        found = await asyncio.to_thread(self._objects.of, WAITING)
+        of_all = await asyncio.to_thread(self._objects.of, WAITING)
+        found = [one for one in of_all if one.body["home"] == self._home]
         live = {one.id for one in found if kept_in(one).status in LIVE}
         for id in running - live:
             self._begin_stop(id)

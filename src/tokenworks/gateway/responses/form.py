@@ -152,6 +152,7 @@ class Form:
         waiting = Waiting(
             kept=kept,
             tenant=exchange.who.tenant,
+            home=self._responses.home,
             key_id=exchange.who.key_id,
             declared=exchange.declared,
             inside=str(exchange.least.inside),

@@ -33,7 +33,8 @@ class Responses:
     `runner` works on those that nobody waits for.
     """
 
-    def __init__(self, objects: Objects, texts: KeptTexts | None, runner: Runner) -> None:
+    def __init__(self, objects: Objects, texts: KeptTexts | None, runner: Runner, home: str) -> None:
+        self.home = home
         self._objects = objects
         self._texts = texts
         self._runner = runner

@@ -26,6 +26,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
     kept: Kept
     tenant: str
+    home: str = ""  # whose texts have the prompt: there it is worked on
     key_id: str  # in whose name the model is asked
     declared: str = ""
     inside: str = "public"  # what the prompt counts as at least, by what it goes on from: here ...
