@@ -22,6 +22,7 @@ from tokenworks.gateway.responses.kept import digest_of
 from tokenworks.gateway.responses.waiting import WAITING
 from tokenworks.gateway.server import serve
 from tokenworks.governance.keys import SCOPES
+from tokenworks.governance.limits import Limit, Subject
 from tokenworks.ledger.bodies import named
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.settings import PlatformSettings
@@ -207,6 +208,38 @@ def test_a_key_that_was_revoked_while_it_waited_asks_nothing(house: House, faces
     failed = ended(client, second.id)
     assert (failed.status, "revoked" in failed.error.message) == ("failed", True)
     faces.end()
+
+
+def test_a_limit_that_is_reached_is_the_error_of_the_response(house: House, url: str) -> None:
+    poor = make(url, house.keys.create("poor")[0])
+    house.limits.set(Limit(subject=Subject(tenant="poor"), tokens_per_day=1))
+    time.sleep(0.1)
+    failed = ended(poor, poor.responses.create(input="how", background=True, **ASKED).id)
+    assert (failed.status, failed.error.code) == ("failed", "rate_limit_exceeded")
+
+
+def test_what_it_goes_on_from_counts_for_its_label(house: House, url: str) -> None:
+    began, cleared = time.time(), make(url, house.keys.create("default", clearance=Label.RESTRICTED)[0])
+    label = {"x-tokenworks-label": "confidential"}
+    first = ended(cleared, cleared.responses.create(input="a", background=True, extra_headers=label, **ASKED).id)
+    last = cleared.responses.create(input="b", background=True, previous_response_id=first.id, **ASKED)
+    ended(cleared, last.id)
+    assert [one.label for one in responses_since(house, began)] == ["confidential"] * 4
+
+
+def test_a_deletion_that_a_kill_cut_short_is_finished(house: House, faces: Faces) -> None:
+    client = make(faces.begin(home="cut"), house.secret)
+    raw = client.responses.with_raw_response.create(background=True, **LONG)
+    faces.end()
+    waiting = house.catalog.objects.get(WAITING, raw.parse().id)
+    kept = {**waiting.body["kept"], "status": "deleted"}
+    house.catalog.objects.update(msgspec.structs.replace(waiting, body={**waiting.body, "kept": kept}))
+    faces.begin(home="cut")
+    faces.resume()
+    assert house.catalog.objects.get(WAITING, raw.parse().id) is None
+    assert house.bodies.get(named("default", raw.headers["x-request-id"])) is None
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(raw.parse().id)
 
 
 def test_a_bounded_number_is_asked_at_a_time_and_the_others_wait(house: House, faces: Faces) -> None:

@@ -69,6 +69,14 @@ class Served:
         body = {"model": self.model, "prompt": PROMPT, "max_tokens": TOKENS, "ignore_eos": True} | changes
         return client.post("/v1/completions", json=body)
 
+    def respond(self, body):
+        with self.http() as client:
+            return client.post("/v1/responses", json=body).raise_for_status().json()
+
+    def responded(self, path, method="GET"):
+        with self.http() as client:
+            return client.request(method, f"/v1/responses/{path}").raise_for_status().json()
+
     def stream(self, client, tokens):
         """Yield the pieces of a stream; it must end as streams do."""
         body = {"model": self.model, "prompt": PROMPT, "max_tokens": tokens, "ignore_eos": True, "stream": True}
@@ -256,6 +264,20 @@ def test_a_batch_that_a_worker_takes_is_run(served):
         batch = client.batches.retrieve(batch.id)
     assert batch.status == "completed"
     assert batch.request_counts.completed == 5
+
+
+def test_background_responses_that_workers_accept_are_answered_and_cancelled_through_any_of_them(served):
+    asked = {"model": served.model, "input": "how do I", "background": True}
+    short, long = {**asked, "max_output_tokens": 4, "temperature": 0.0}, {**asked, "max_output_tokens": 4000}
+    ids = [served.respond(short)["id"] for _ in range(6)]  # over new connections: of both workers
+    until = time.monotonic() + 60
+    while any(served.responded(id)["status"] in ("queued", "in_progress") for id in ids):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert len({json.dumps(served.responded(id)["output"][0]["content"]) for id in ids}) == 1
+    gone = served.respond(long)["id"]
+    assert served.responded(f"{gone}/cancel", "POST")["status"] == "cancelled"
+    assert served.responded(gone)["status"] == "cancelled"
 
 
 def test_sigterm_lets_answers_end_says_so_and_leaves_nothing(served):

@@ -18,11 +18,12 @@ from tokenworks.gateway.exchange import Exchange, Handle, whole
 from tokenworks.gateway.platform.asking import PATIENCE_S, PAUSE_S
 from tokenworks.gateway.responses import waiting as shelf
 from tokenworks.gateway.responses.kept import Kept, KeptTexts, digest_of
-from tokenworks.gateway.responses.waiting import LIVE, WAITING, Waiting, kept_in
+from tokenworks.gateway.responses.waiting import DELETED, LIVE, WAITING, Waiting, kept_in
 from tokenworks.gateway.ruling import Least
 from tokenworks.gateway.sse import DONE, payload
 from tokenworks.ledger.bodies import named
 from tokenworks.ledger.entries import RequestEntry
+from tokenworks.store.nouns import Object
 from tokenworks.store.objects import Objects
 
 STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
@@ -79,7 +80,7 @@ class Background:
             if one.id in live:
                 self._start(one.id, one.scope)
             else:
-                await asyncio.to_thread(shelf.settle, self._objects, one.id)
+                await asyncio.to_thread(self._settle, one)
 
     def begin(self, id: str) -> None:
         """Work on it."""
@@ -134,12 +135,21 @@ class Background:
             return
         except FailedError as failed:
             await self._fail(id, failed.told)
-        except StoreError as error:
-            log.warning("response is left for later", response=id, error=str(error))
-        except Exception:
+        except Exception as error:
+            if type(error) is StoreError:  # one of its kinds would be a fault of ours
+                log.warning("response is left for later", response=id, error=str(error))
+                return
             log.exception("response failed", response=id)
             message = f"the response failed; the server's log says why, under {id}"
             await self._fail(id, FailedError(message).told)
+
+    def _settle(self, found: Object) -> None:
+        """Finish what a kill left of an end."""
+        waiting: Waiting = msgspec.convert(found.body, Waiting)
+        if waiting.kept.status == DELETED and self._texts is not None:
+            requests = (waiting.kept.request_id, waiting.kept.accepted_as, waiting.asked_as)
+            self._texts.erase_requests([named(waiting.tenant, one) for one in requests if one])
+        shelf.settle(self._objects, found.id)
 
     async def _fail(self, id: str, error: dict[str, str]) -> None:
         def failed(kept: Kept) -> Kept:

@@ -124,7 +124,7 @@ class Responses:
         self._runner.begin(id)
 
     def _accept(self, id: str, waiting: Waiting, at: float) -> None:
-        if self._objects.get(KIND, id) is None:
+        if self._objects.get(WAITING, id) is None and self._objects.get(KIND, id) is None:
             body = msgspec.to_builtins(waiting)
             add_once(self._objects, Object(kind=WAITING, id=id, scope=waiting.tenant, body=body, created_at=at))
 
