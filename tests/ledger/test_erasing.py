@@ -136,7 +136,7 @@ def test_a_killed_erasure_is_finished_by_the_next_beside_a_writing_process(tmp_p
     assert writer.stdout is not None
     for _ in range(800):
         last = int(writer.stdout.readline())
-    for delay_s in (0.0, 0.01, 0.03):
+    for delay_s in (0.0, 0.01, 0.03, 1.0):
         eraser = begin(ERASE, str(tmp_path), str(last + 1))
         assert eraser.stdout is not None
         eraser.stdout.readline()

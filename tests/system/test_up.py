@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("up")
 
 
 def client(running):
-    return openai.OpenAI(base_url=f"{running.url}/v1", api_key=running.key, max_retries=0)
+    return openai.OpenAI(base_url=f"{running.url}/v1", api_key=running.key, max_retries=6)  # an engine may be starting
 
 
 def classify(running, text):
