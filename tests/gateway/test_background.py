@@ -314,6 +314,7 @@ def test_an_answer_that_was_written_before_a_kill_is_not_asked_again(house: Hous
     said = client.responses.create(input="how", background=True, **ASKED)
     done = ended(client, said.id)
     objects = house.catalog.objects
+    house.wait_until(lambda: objects.get("response", said.id) is not None)
     answered = objects.get("response", said.id)
     accepted = house.bodies.get(named("default", answered.body["accepted_as"]))
     kept = {

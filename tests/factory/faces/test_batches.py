@@ -162,7 +162,7 @@ def test_a_revoked_key_ends_the_batch(server):
     client, model = server.client(secret), name_of(server, "llama")
     batch = begin(
         client,
-        chats(model, 500, tokens=16),
+        chats(model, 5000, tokens=16),
         "/v1/chat/completions",
     )
     until(lambda: client.batches.retrieve(batch.id).request_counts.completed > 0)
