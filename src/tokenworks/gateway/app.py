@@ -84,6 +84,19 @@ class Gateway:
         self.admit.draining = True
 
 
+Routes = dict[tuple[str, str], tuple[str, Handle]]
+
+
+def _other_forms(tokens: Handle) -> Routes:
+    """Return the routes of wire forms that are translated in front of `tokens`."""
+    return {
+        ("POST", "/v1/rerank"): ("embeddings", translated(tokens, Rerank)),
+        ("POST", "/rerank"): ("embeddings", translated(tokens, Rerank)),
+        ("POST", "/v1/messages"): ("chat.completions", translated(tokens, Messages)),
+        ("POST", "/v1/messages/count_tokens"): ("tokenize", translated(tokens, CountTokens)),
+    }
+
+
 def build(
     *,
     keys: Identities,
@@ -122,7 +135,8 @@ def build(
     server = server or ServerSettings()
     schedule = schedule or Schedule()
     metrics = Metrics()
-    notes = Notes(ledger, bodies=bodies if keep_bodies else None, find=lookup.request, inflight=inflight)
+    texts = bodies if keep_bodies else None
+    notes = Notes(ledger, bodies=texts, find=lookup.request, inflight=inflight)
     record, identify, admit = Record(notes, metrics), Identify(keys), Admit(server.max_in_flight)
     metrics.watch(lambda: admit.in_flight, lambda: schedule.waiting)
     mirror = Mirror(notes, metrics, admit)
@@ -132,7 +146,7 @@ def build(
         record=record,
         authorise=Authorise(releases, rules, look),
         terms=terms or Terms(),
-        once=Once(idempotency, bodies if keep_bodies else None, notes.find),
+        once=Once(idempotency, texts, notes.find),
         limit=limit,
         admit=admit,
         mirror=mirror,
@@ -143,34 +157,30 @@ def build(
     feedback = Feedback(notes, ledger, bodies, lookup)
     models = fold([border, identify], listing(releases))
     give, seek = Service(rules, "feedback"), Service(rules, "search")
-    routes: dict[tuple[str, str], tuple[str, Handle]] = {
+    routes: Routes = {
+        **_other_forms(tokens),
         ("GET", "/v1/models"): ("models", models),
         ("GET", "/v1/models/*"): ("models", models),
         ("POST", "/v1/feedback"): ("feedback", fold([border, identify, give, admit], feedback)),
         ("GET", "/v1/feedback/*"): ("feedback", fold([border, identify, give, admit], feedback.show)),
-        ("POST", "/v1/vector_stores/*/search"): (
-            "search",
-            fold([record, identify, seek, admit], searching(search)),
-        ),
-        ("POST", "/v1/rerank"): ("embeddings", translated(tokens, Rerank)),
-        ("POST", "/rerank"): ("embeddings", translated(tokens, Rerank)),
+        ("POST", "/v1/vector_stores/*/search"): ("search", fold([record, identify, seek, admit], searching(search))),
         ("POST", "/v1/moderations"): ("moderations", fold([record, identify, admit], moderating(detectors))),
-        ("POST", "/v1/messages"): ("chat.completions", translated(tokens, Messages)),
-        ("POST", "/v1/messages/count_tokens"): ("tokenize", translated(tokens, CountTokens)),
         ("GET", "/healthz"): ("health", alive),
         ("GET", "/readyz"): ("health", readiness(engines, admit, rules.in_force)),
         ("GET", "/metrics"): ("metrics", figures(engines, metrics, together)),
     }
     standing_in, added = fold(around(order(identify=StandIn(keys))), router), None
     if parts:
-        texts, most = bodies if keep_bodies else None, parts.settings.background_concurrency
+        most = parts.settings.background_concurrency
         background = Background(parts.objects, texts, standing_in, notes.find, home=parts.home, concurrency=most)
         added = platform(parts, releases, answerer(standing_in), lambda: admit.in_flight, background)
         responses = Responses(parts.objects, texts, worker(parts.server, "response", background), parts.home)
         asked = fold(around(with_later(order(identify=identify))), router)
         routes |= remembered(responses, asked, [border, identify, admit])
-        for place, (endpoint, handle) in added.routes.items():
-            routes[place] = (endpoint, fold([border, identify, Service(rules, ACTIONS[endpoint]), admit], handle))
+        routes |= {
+            place: (endpoint, fold([border, identify, Service(rules, ACTIONS[endpoint]), admit], handle))
+            for place, (endpoint, handle) in added.routes.items()
+        }
     face = Face(tokens, routes, max_body=int(server.max_body_mb * 1e6))
     return Gateway(
         app=face,

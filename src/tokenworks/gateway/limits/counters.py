@@ -107,18 +107,17 @@ class LocalCounters:
         name = claim.name
         if _is_rate(claim):
             bucket = self._buckets[name]
-            bucket.level = level = bucket.level - claim.amount
-            missing_s = (claim.limit - level) * MINUTE_S / claim.limit if claim.limit else MINUTE_S
-            return Standing(claim=claim, remaining=max(0, int(level)), reset_s=missing_s)
-        self._held[name] = held = self._held.get(name, 0) + claim.amount
-        left = claim.limit - self._spent_of(claim) - held
-        return Standing(claim=claim, remaining=max(0, left), reset_s=claim.reset_s)
+            bucket.level -= claim.amount
+            return _of_rate(claim, bucket.level)
+        self._held[name] = self._held.get(name, 0) + claim.amount
+        return self._of_held(claim)
 
     def _standing(self, claim: Claim, now: float) -> Standing:
         if _is_rate(claim):
-            level = self._bucket(claim, now).level
-            missing_s = (claim.limit - level) * MINUTE_S / claim.limit if claim.limit else MINUTE_S
-            return Standing(claim=claim, remaining=max(0, int(level)), reset_s=missing_s)
+            return _of_rate(claim, self._bucket(claim, now).level)
+        return self._of_held(claim)
+
+    def _of_held(self, claim: Claim) -> Standing:
         left = claim.limit - self._spent_of(claim) - self._held.get(claim.name, 0)
         return Standing(claim=claim, remaining=max(0, left), reset_s=claim.reset_s)
 
@@ -137,6 +136,11 @@ class LocalCounters:
         if bucket.level > limit:
             bucket.level = float(limit)
         return bucket
+
+
+def _of_rate(claim: Claim, level: float) -> Standing:
+    missing_s = (claim.limit - level) * MINUTE_S / claim.limit if claim.limit else MINUTE_S
+    return Standing(claim=claim, remaining=max(0, int(level)), reset_s=missing_s)
 
 
 def _is_rate(claim: Claim) -> bool:
