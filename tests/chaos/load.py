@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -29,6 +30,7 @@ class Told:
     tokens: int = 0  # that arrived, of the answer
     charged: int = 0  # that the answer itself says it took, with the prompt
     code: str = ""  # of the error that ended it
+    began_s: float = field(default_factory=time.monotonic)
 
 
 @dataclass

@@ -74,8 +74,12 @@ def answered_after(house, load, fault, *, calm_s=0.4):
     """Do harm while users ask, and wait until somebody is answered again whose request began after it."""
     time.sleep(calm_s)
     fault()
-    seen = len(load.told)
-    until(lambda: any(one.whole and one.status == 200 and not one.code for one in load.told[seen:]), timeout_s=60)
+    over_s = time.monotonic()
+    until(lambda: any(whole_since(one, over_s) for one in load.told), timeout_s=60)
+
+
+def whole_since(one, over_s):
+    return one.began_s > over_s and one.whole and one.status == 200 and not one.code
 
 
 def test_on_a_full_disk_no_answer_leaves_and_with_room_again_they_do(house):

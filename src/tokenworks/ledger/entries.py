@@ -69,6 +69,11 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     transfers: tuple[Transfer, ...] | None = None  # one for each attempt; None: written before they were counted
     policies: str = ""  # digest of the policies that decided
     denied_by: str = ""  # ids of those that denied, with commas; `default` where none permits
+    engine_s: float = 0.0  # its share of the engine's time, step by step
+    joules: float | None = None  # its share of what was metered; None: nothing was
+    joules_error: float = 0.0  # standard uncertainty, as a share of `joules`
+    meter: str = ""  # how good the meter is: wall | nvml | rapl | sampled | model
+    cost_micro: int = 0  # what it cost whoever runs the machines, in millionths of the price list's unit
 
 
 class FeedbackEntry(Entry, frozen=True, kw_only=True, tag="feedback"):
