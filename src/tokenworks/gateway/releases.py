@@ -29,6 +29,10 @@ class Releases(Protocol):
         """Return the version `name@version`, released or not."""
         ...
 
+    def at_hand(self, alias: str) -> Served | None:
+        """Return what answers for `alias` where that is known without asking; None says nothing about it."""
+        ...
+
     async def all(self) -> dict[str, Served]:
         """Return every alias that something answers for."""
         ...
@@ -83,6 +87,10 @@ class CatalogReleases:
                     self._aliases = await asyncio.to_thread(self._read)
                     self._read_s = time.monotonic()
         return self._aliases
+
+    def at_hand(self, alias: str) -> Served | None:
+        """Return what answers for `alias`, None while it has to be read: the same object until then."""
+        return self._aliases.get(alias) if time.monotonic() - self._read_s <= self._fresh_s else None
 
     def forget(self) -> None:
         """Read the catalog again at the next question."""

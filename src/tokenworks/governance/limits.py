@@ -70,6 +70,7 @@ class Share(NamedTuple):
 
 
 EVERYBODYS = Share()
+_NO_LIMITS: list[Limit] = []
 
 
 class LimitRows(Protocol):
@@ -144,8 +145,15 @@ class Limits:
                 if self._clock.monotonic() - self._read_at >= self._fresh_s:
                     self._known, self._applied = await asyncio.to_thread(self.all), {}
                     self._read_at = self._clock.monotonic()
+        return self._terms(who)
+
+    def at_hand(self, who: Subject) -> tuple[list[Limit], Share] | None:
+        """Return the same, None where the catalog has to be read first. The same objects until it is."""
+        return self._terms(who) if self._clock.monotonic() - self._read_at < self._fresh_s else None
+
+    def _terms(self, who: Subject) -> tuple[list[Limit], Share]:
         if not self._known:
-            return [], EVERYBODYS
+            return _NO_LIMITS, EVERYBODYS
         found = self._applied.get(who)
         if found is None:
             if len(self._applied) >= REMEMBERED:

@@ -102,6 +102,13 @@ class Tokens:
             raise KeyRefusedError(seen.why or f"this token expired at {iso(seen.until)}; sign in again")
         return seen.principal
 
+    def at_hand(self, token: str) -> Principal | None:
+        """Return who holds `token` where that is remembered: the same object as long as it is."""
+        seen = self._seen.get(sha256_hex(token.encode())) if len(token) <= LONGEST else None
+        if seen is None or seen.principal is None or self._clock.now() >= seen.until:
+            return None
+        return seen.principal
+
     async def stand_in(self, handle: str) -> Principal:
         """Return what the person called `handle` may do now, for work that goes on in their name."""
         person = await asyncio.to_thread(self._people.known, handle)

@@ -46,6 +46,18 @@ class Wire(Protocol):
         """Take more again."""
         ...
 
+    def over(self, request: Incoming) -> None:
+        """The answer is given."""
+        ...
+
+
+class Watcher(Protocol):
+    """Who answers a request without a task of its own, as the connection tells it."""
+
+    def stop(self) -> None:
+        """The caller has hung up, or the answer has to end now."""
+        ...
+
 
 class Incoming:
     """A request. Header names are in lower case; of a name that stands twice the last counts."""
@@ -71,6 +83,7 @@ class Incoming:
         "raw_path",
         "read_through",
         "unwanted",
+        "watcher",
     )
 
     def __init__(self, wire: Wire, method: str, target: bytes, headers: dict[bytes, bytes], *, http10: bool) -> None:
@@ -95,6 +108,7 @@ class Incoming:
         self._held = False
         self._more: asyncio.Future[None] | None = None
         self._broken: BrokenError | None = None
+        self.watcher: Watcher | None = None
 
     # -- the body, for who answers
 
@@ -113,6 +127,12 @@ class Incoming:
                 return
             else:
                 await self._wait()
+
+    def whole(self) -> bytes:
+        """Return the body of a request that is complete, and leave it there."""
+        if len(self._body) > 1:
+            self._body = [b"".join(self._body)]
+        return self._body[0] if self._body else b""
 
     @property
     def size(self) -> int:
@@ -186,6 +206,11 @@ class Incoming:
             + _date()
         )
 
+    def answered(self) -> None:
+        """Go on to the caller's next request: the answer, given without a task, is out."""
+        self.watcher = None
+        self._wire.over(self)
+
     # -- what the connection tells
 
     @property
@@ -217,6 +242,8 @@ class Incoming:
         """The caller is gone."""
         self.gone = True
         self._wake()
+        if self.watcher is not None:
+            self.watcher.stop()
 
     def break_off(self, error: BrokenError) -> None:
         """The rest of the body will not come."""
