@@ -135,7 +135,7 @@ class Keys:
     def at_hand(self, secret: str) -> Principal | None:
         """Return who holds `secret` where that is remembered: the same object as long as it is."""
         digest = sha256_hex(secret.encode())
-        seen = self._seen.get(digest)
+        seen = self._seen.ahead(digest, lambda: self._find(digest))
         if seen is None or seen.principal is None or self._clock.now() >= seen.until:
             return None
         return seen.principal

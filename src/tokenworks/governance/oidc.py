@@ -104,7 +104,10 @@ class Tokens:
 
     def at_hand(self, token: str) -> Principal | None:
         """Return who holds `token` where that is remembered: the same object as long as it is."""
-        seen = self._seen.get(sha256_hex(token.encode())) if len(token) <= LONGEST else None
+        if len(token) > LONGEST:
+            return None
+        digest = sha256_hex(token.encode())
+        seen = self._seen.ahead(digest, lambda: self._find(digest, token))
         if seen is None or seen.principal is None or self._clock.now() >= seen.until:
             return None
         return seen.principal

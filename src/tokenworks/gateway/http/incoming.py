@@ -173,6 +173,14 @@ class Incoming:
         head = self._head(status, headers, f"content-length: {len(body)}\r\n")
         self._wire.write(head if self.method == "HEAD" else head + body)
 
+    def send_lines(self, status: int, lines: str, body: bytes) -> None:
+        """Send a whole answer to a request other than HEAD; `lines` are its headers as they stand in HTTP."""
+        self.begun = self.finished = True
+        last = "" if self._keep_alive else "connection: close\r\n"
+        text = f"{lines}content-length: {len(body)}\r\n{last}"
+        start = _STATUS[status if status in _STATUS else 500]
+        self._wire.write(b"".join((start, text.encode("latin-1", "replace"), _date(), body)))
+
     def begin(self, status: int, headers: Headers) -> None:
         """Send the head of an answer that comes piece by piece; where it says its length, that frames it."""
         self.begun = True

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
-from tokenworks.gateway.limits.bundle import Amounts, Bundle
+from tokenworks.gateway.limits.bundle import Amounts, Bundle, Granted
 from tokenworks.gateway.limits.claims import MONEY, Claim, Verdict, claims_of
 from tokenworks.gateway.limits.counters import Counters, LocalCounters
 from tokenworks.gateway.limits.told import headers, refused
@@ -77,16 +77,15 @@ class Limit:
         """Return what a token of `model` costs."""
         return self._prices.of(model)
 
-    def grant(self, bundle: Bundle, exchange: Exchange, *, has_budget: bool) -> bool:
-        """Reserve at once what `exchange` can come to; return whether it could be."""
+    def grant(self, bundle: Bundle, exchange: Exchange, *, has_budget: bool) -> Granted | None:
+        """Reserve at once what `exchange` can come to; None where it has to wait, or go."""
         amounts = self._amounts(exchange, has_budget=has_budget)
-        told = bundle.take(amounts, exchange.at)
-        if told is None:
-            exchange.answer_most = None
-            return False
-        exchange.told = told
-        exchange.settle = partial(self._settle_bundle, bundle, amounts)
-        return True
+        lefts = bundle.take(amounts)
+        if lefts is None:
+            return None
+        granted = Granted(bundle, amounts, lefts, exchange.at)
+        exchange.settle = partial(self._settle_granted, granted)
+        return granted
 
     def _amounts(self, exchange: Exchange, *, has_budget: bool) -> Amounts:
         size, price = exchange.what.size, exchange.price
@@ -97,9 +96,9 @@ class Limit:
         micro = price.most_micro(prompt=size.prompt_most, completion=answer) if price else 0
         return Amounts(size.prompt_likely + answer, size.prompt_most + answer, micro)
 
-    def _settle_bundle(self, bundle: Bundle, amounts: Amounts, entry: RequestEntry) -> None:
+    def _settle_granted(self, granted: Granted, entry: RequestEntry) -> None:
         self._spending.add(entry)
-        bundle.give_back(amounts, charged(entry))
+        granted.give_back(charged(entry))
         self._wake()
 
     async def close(self) -> None:

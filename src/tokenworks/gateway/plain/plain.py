@@ -21,9 +21,10 @@ from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.classify import about_whom
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.measure import measure
-from tokenworks.gateway.layers.record import Record, marks, not_recorded
+from tokenworks.gateway.layers.record import Record, not_recorded
 from tokenworks.gateway.layers.route import route
 from tokenworks.gateway.layers.schedule import Schedule, Slot
+from tokenworks.gateway.limits.bundle import Granted
 from tokenworks.gateway.meter import usage_of
 from tokenworks.gateway.openai.bodies import PATHS, Asked, parse, with_bound
 from tokenworks.gateway.openai.face import TOKENS
@@ -90,10 +91,11 @@ class Plain:
         if link is None:
             return False
         exchange = _exchange(plan, endpoint, conversation.request_id, asked, body)
-        if not self._limit.grant(plan.bundle, exchange, has_budget=plan.has_budget):
+        granted = self._limit.grant(plan.bundle, exchange, has_budget=plan.has_budget)
+        if granted is None:
             link.give_back()
             return False
-        run = _Run(self, plan, conversation, exchange, link)
+        run = _Run(self, plan, conversation, exchange, link, granted)
         if plan.lane.queue.slots:
             run.slot = self._schedule.at_once(exchange, plan.lane)
         incoming.watcher = run
@@ -137,15 +139,29 @@ def _call(exchange: Exchange) -> EngineCall:
 class _Run:
     """One request under way: at its engine, then at the ledger, then out."""
 
-    __slots__ = ("_conversation", "_exchange", "_left", "_link", "_plain", "_plan", "_reply", "_task", "slot")
+    __slots__ = (
+        "_conversation",
+        "_exchange",
+        "_granted",
+        "_left",
+        "_link",
+        "_plain",
+        "_plan",
+        "_reply",
+        "_task",
+        "slot",
+    )
 
-    def __init__(self, plain: Plain, plan: Plan, conversation: Conversation, exchange: Exchange, link: Link) -> None:
+    def __init__(
+        self, plain: Plain, plan: Plan, conversation: Conversation, exchange: Exchange, link: Link, granted: Granted
+    ) -> None:
         self.slot: Slot | None = None
         self._plain = plain
         self._plan = plan
         self._conversation = conversation
         self._exchange = exchange
         self._link: Link | None = link
+        self._granted = granted
         self._reply: EngineAnswer
         self._left = False
         self._task: asyncio.Task[None] | None = None
@@ -175,13 +191,15 @@ class _Run:
 
     def _written(self, error: StoreError | None) -> None:
         """The entry is durable, or there is none: then the answer does not leave."""
-        exchange, incoming = self._exchange, self._conversation.incoming
-        reply = self._reply
+        incoming, reply, id = self._conversation.incoming, self._reply, self._exchange.request_id
         if error is not None:
-            reply = not_recorded(error).reply(exchange.request_id)
-        headers = (*reply.headers, *marks(exchange), ("x-request-id", exchange.request_id))
+            reply = not_recorded(error).reply(id)
+            lines = "".join([f"{name}: {value}\r\n" for name, value in reply.headers])
+        else:
+            link = f'link: </v1/feedback/{id}>; rel="feedback"\r\n'
+            lines = f"content-type: {reply.headers[0][1]}\r\n{self._granted.lines()}{self._plan.marks}{link}"
         assert isinstance(reply.body, bytes), "a link tells whole answers"
-        incoming.send(reply.status, headers, reply.body)
+        incoming.send_lines(reply.status, f"{lines}x-request-id: {id}\r\n", reply.body)
         incoming.answered()
 
     # -- the connection has
@@ -203,6 +221,7 @@ class _Run:
 
     def _as_listed(self, answer: EngineAnswer | EngineError) -> None:
         """Go on as the list does with what the engine said."""
+        self._exchange.told = self._granted.told()
         self._exchange.ruling = self._exchange.permits = self._plan.ruling.of(self._plan.served)
         self._begin(self._rest(answer))
 

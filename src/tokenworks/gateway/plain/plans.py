@@ -51,6 +51,7 @@ class Plan:
     priority: Priority
     deadline_s: float
     lane: Lane
+    marks: str  # what its answers say of themselves, as lines of HTTP
 
 
 class Plans:
@@ -138,4 +139,5 @@ class Plans:
             priority=max(Priority.INTERACTIVE, share.priority),
             deadline_s=self._terms.usual_s(model),
             lane=self._schedule.place(served.ref),
+            marks=f"x-tokenworks-version: {served.ref}\r\nx-tokenworks-label: {door.label}\r\n",
         )
