@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._receiving: Incoming | None = None  # whose body is on its way
         self._current: Incoming | None = None  # who is answered
-        self._fresh: Incoming | None = None  # the same, until what came with its head is parsed
+        self._fresh: Incoming | None = None  # the same, until its body is here or too long to wait for
         self._waiting: deque[Incoming] = deque()
         self._task: asyncio.Task[None] | None = None
         self._ending = False  # nothing more is taken
@@ -85,6 +85,7 @@ class Connection(asyncio.Protocol):
 
     def cut_off(self) -> None:
         """Break off the answer under way."""
+        self._begin_fresh()
         if self._task is not None:
             self._task.cancel()
         elif self._current is not None and self._current.watcher is not None:
@@ -96,6 +97,7 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """Too much time has passed: say so where it can still be said."""
+        self._begin_fresh()
         self.until = math.inf
         receiving = self._receiving
         if self._drained is not None or (receiving is not None and receiving.unwanted):
@@ -158,7 +160,8 @@ class Connection(asyncio.Protocol):
             self._begin_fresh()
             self._garbled(error)
             return
-        self._begin_fresh()
+        if self._fresh is not None and not self._fresh.is_brief:
+            self._begin_fresh()
         if self._in_head and self._head_bytes > HEAD_BYTES:
             self._refuse(431, f"the headers are longer than {HEAD_BYTES} bytes; send less", "headers_too_large")
         elif self._receiving is not None:
@@ -168,6 +171,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop working for a caller who is gone."""
+        self._begin_fresh()
         self._among.discard(self)
         self.until = math.inf
         current = self._current
@@ -246,7 +250,7 @@ class Connection(asyncio.Protocol):
     # -- one after the other
 
     def _begin_fresh(self) -> None:
-        """Answer a request whose body has yet to come."""
+        """Answer a request though its body has yet to come."""
         fresh, self._fresh = self._fresh, None
         if fresh is not None:
             self._start(fresh)

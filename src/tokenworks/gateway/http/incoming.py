@@ -11,6 +11,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 Headers = Sequence[tuple[str, str]]
+BRIEF_BYTES = 64 << 10
 HIGH_WATER_BYTES = 1 << 20  # of a body that waits for its reader, before the caller is made to wait
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -133,6 +134,12 @@ class Incoming:
         if len(self._body) > 1:
             self._body = [b"".join(self._body)]
         return self._body[0] if self._body else b""
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether its body says that it is short, so that it may as well be waited for."""
+        length = self.headers.get(b"content-length", b"")
+        return length.isdigit() and int(length) <= BRIEF_BYTES and not self._expects
 
     @property
     def size(self) -> int:

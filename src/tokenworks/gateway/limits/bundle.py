@@ -126,11 +126,11 @@ def _short(parts: Sequence[_Part]) -> tuple[str, tuple[int, ...]] | None:
 class Granted:
     """What was granted to one request, until its entry is written."""
 
-    __slots__ = ("_amounts", "_at", "_bundle", "_lefts")
+    __slots__ = ("_at", "_bundle", "_lefts", "amounts")
 
     def __init__(self, bundle: Bundle, amounts: Amounts, lefts: Lefts, at: float) -> None:
         self._bundle = bundle
-        self._amounts = amounts
+        self.amounts = amounts
         self._lefts = lefts
         self._at = at
 
@@ -144,4 +144,4 @@ class Granted:
 
     def give_back(self, tokens: int) -> None:
         """End it: so many tokens were delivered."""
-        self._bundle.give_back(self._amounts, tokens)
+        self._bundle.give_back(self.amounts, tokens)

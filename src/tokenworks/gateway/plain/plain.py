@@ -177,13 +177,13 @@ class _Run:
             return
         body = answer.body
         assert isinstance(body, bytes), "a link tells whole answers"
+        exchange.engine = answer.engine
         exchange.ttft_s = time.monotonic() - exchange.started_s
         try:
             exchange.usage = usage_of(body)
         except EngineError as error:
             self._as_listed(error)
             return
-        exchange.engine = answer.engine
         self._leave(cut=False)
         self._reply = answer
         if not self._plain.record.end_told(exchange, body, self._written):
