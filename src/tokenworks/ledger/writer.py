@@ -57,6 +57,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._state = threading.Condition(self._lock)
         self._pending: list[_Waiting] = []
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}  # each touched by its loop's thread alone
         self._in_hand: list[_Waiting] = []
         self._idle = self._closed = self._head_due = False
         self._head_at = self._clock.monotonic()
@@ -99,12 +100,13 @@ class Ledger:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Position] = loop.create_future()
-        self._enqueue(_Waiting(_encode(entry), partial(_resolve, future), loop))
+        self._enqueue_soon(_Waiting(_encode(entry), partial(_resolve, future), loop), loop)
         return future
 
     def enqueue_told(self, entry: Entry, tell: Told) -> None:
         """Queue `entry`; `tell` is called on the running loop with its place once it is durable, or a `StoreError`."""
-        self._enqueue(_Waiting(_encode(entry), tell, asyncio.get_running_loop()))
+        loop = asyncio.get_running_loop()
+        self._enqueue_soon(_Waiting(_encode(entry), tell, loop), loop)
 
     async def record(self, entry: Entry) -> Position:
         """Write `entry`; return its place once it is durable. Cancelling the wait does not undo the entry."""
@@ -127,14 +129,43 @@ class Ledger:
             raise self._explained(error)
 
     def _enqueue(self, waiting: _Waiting) -> None:
-        if (size := len(waiting.payload)) > self._max_entry:
-            raise StoreError(f"an entry of {size} bytes where {self._max_entry} fit: texts go beside the log")
+        self._check_size(waiting)
         with self._lock:
             if self._closed:
-                raise StoreError(f"ledger {self._log.folder} is closed; open it again to write")
+                raise self._shut()
             self._pending.append(waiting)
             if self._idle:
                 self._state.notify()
+
+    def _enqueue_soon(self, waiting: _Waiting, loop: asyncio.AbstractEventLoop) -> None:
+        """Queue what one turn of `loop` brings together: the thread that writes is woken once for all of it."""
+        self._check_size(waiting)
+        if self._closed:
+            raise self._shut()
+        gathered = self._gathered.get(loop)
+        if gathered is None:
+            self._gathered[loop] = [waiting]
+            loop.call_soon(self._hand_over, loop)
+        else:
+            gathered.append(waiting)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        gathered = self._gathered.pop(loop)
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._pending += gathered
+                if self._idle:
+                    self._state.notify()
+        if closed:
+            _tell([(waiting.tell, self._shut()) for waiting in gathered])
+
+    def _check_size(self, waiting: _Waiting) -> None:
+        if (size := len(waiting.payload)) > self._max_entry:
+            raise StoreError(f"an entry of {size} bytes where {self._max_entry} fit: texts go beside the log")
+
+    def _shut(self) -> StoreError:
+        return StoreError(f"ledger {self._log.folder} is closed; open it again to write")
 
     def _guarded(self) -> None:
         """Never leave anybody waiting, whatever ends the thread."""
