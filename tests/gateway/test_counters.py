@@ -100,7 +100,7 @@ async def _spend(
         sums[0] += tokens
         await counters.settle(claimed, tokens)
     assert sums[0] <= budget
-    assert counters._held == {}
+    assert counters.held == {}
 
 
 @settings(max_examples=200, deadline=None)
@@ -132,7 +132,7 @@ async def test_no_order_of_ends_overspends_money_or_loses_any(
     while under_way:
         await end(ends[len(under_way) % 6] % len(under_way))
     assert max(spent.values()) <= budget
-    assert counters._held == {}
+    assert counters.held == {}
 
 
 @every_kind

@@ -199,7 +199,7 @@ def test_counters_are_given_back_after_every_kind_of_end(house: House, caller: t
     ask(house, secret)
     counters = house.gateway.limit._counters
     assert isinstance(counters, LocalCounters)
-    house.wait_until(lambda: not counters._held)
+    house.wait_until(lambda: not counters.held)
 
 
 def money(house: House, tenant: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -12,13 +13,18 @@ from tokenworks.core.entropy import random_bytes
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32: no letter that looks like another
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
+_LETTERS = bytes(ord(ALPHABET[byte & 31]) for byte in range(256))  # 256 is a multiple of 32: no letter is likelier
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
 def new_id(prefix: str) -> str:
     """Return `prefix-` + 10 characters of time + 16 random ones; ids made later sort later."""
-    value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(random_bytes(10))
-    return f"{prefix}-" + "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
+    return f"{prefix}-{_moment(time.time_ns() // 1_000_000)}{random_bytes(16).translate(_LETTERS).decode('ascii')}"
+
+
+@lru_cache(maxsize=4)
+def _moment(ms: int) -> str:
+    return "".join([_PAIRS[(ms >> shift) & 1023] for shift in range(40, -1, -10)])
 
 
 def sha256_hex(data: bytes) -> str:

@@ -26,7 +26,10 @@ class Label(enum.IntEnum):
             raise ConfigError(f"label {text!r} does not exist; the labels are {known}") from None
 
     def __str__(self) -> str:
-        return self.name.lower()
+        return _TEXTS[self]
+
+
+_TEXTS = tuple(label.name.lower() for label in Label)  # asked for several times a request
 
 
 def highest(labels: Iterable[Label], *, default: Label = Label.PUBLIC) -> Label:

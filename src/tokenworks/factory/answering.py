@@ -92,6 +92,10 @@ class _Candidates:
         """Return nothing: who judges names the version."""
         return None
 
+    def at_hand(self, alias: str) -> Served | None:
+        """Return nothing."""
+        return None
+
     async def version(self, ref: str) -> Served | None:
         """Return a candidate, or a registered version."""
         if ref in self._candidates:

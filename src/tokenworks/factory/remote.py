@@ -124,6 +124,10 @@ class WithRemotes:
         """Return what answers for `alias` now."""
         return self._aliases.get(alias) or await self._own.current(alias)
 
+    def at_hand(self, alias: str) -> Served | None:
+        """Return what answers for `alias` where that is known."""
+        return self._aliases.get(alias) or self._own.at_hand(alias)
+
     async def version(self, ref: str) -> Served | None:
         """Return the version `name@version`."""
         return self._versions.get(ref) or await self._own.version(ref)

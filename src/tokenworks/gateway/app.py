@@ -32,6 +32,8 @@ from tokenworks.gateway.models import listing
 from tokenworks.gateway.moderations import Detectors, moderating
 from tokenworks.gateway.notes import BodyStore, Notes, Writer
 from tokenworks.gateway.openai.face import Face
+from tokenworks.gateway.plain.plain import Plain
+from tokenworks.gateway.plain.plans import Plans
 from tokenworks.gateway.platform.elsewhere import worker
 from tokenworks.gateway.platform.routes import Parts, Platform, platform
 from tokenworks.gateway.releases import Releases
@@ -119,7 +121,7 @@ def build(
     schedule: Schedule | None = None,
     idempotency: Remembered | None = None,
     together: Together | None = None,
-    router: Handle | None = None,
+    router: Router | None = None,
     inflight: Inflight | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
@@ -133,7 +135,7 @@ def build(
     """
     engines, router = engines or pool.status, router or Router(pool.generate)
     server = server or ServerSettings()
-    schedule = schedule or Schedule()
+    schedule, terms = schedule or Schedule(), terms or Terms()
     metrics = Metrics()
     texts = bodies if keep_bodies else None
     notes = Notes(ledger, bodies=texts, find=lookup.request, inflight=inflight)
@@ -145,7 +147,7 @@ def build(
         layers,
         record=record,
         authorise=Authorise(releases, rules, look),
-        terms=terms or Terms(),
+        terms=terms,
         once=Once(idempotency, texts, notes.find),
         limit=limit,
         admit=admit,
@@ -181,7 +183,12 @@ def build(
             place: (endpoint, fold([border, identify, Service(rules, ACTIONS[endpoint]), admit], handle))
             for place, (endpoint, handle) in added.routes.items()
         }
-    face = Face(tokens, routes, max_body=int(server.max_body_mb * 1e6))
+    max_body = int(server.max_body_mb * 1e6)
+    plain = None
+    if look is None and around is list:  # layers that are not in the list have no place in its short form
+        plans = Plans(keys, releases, rules, terms, limit, schedule, router)
+        plain = Plain(plans, pool, record, limit, admit, schedule, router, max_body=max_body)
+    face = Face(tokens, routes, max_body=max_body, at_once=plain)
     return Gateway(
         app=face,
         handle=tokens,

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Protocol
 
 from tokenworks.core.entropy import random_bytes
+from tokenworks.core.errors import StoreError
 from tokenworks.gateway.exchange import Exchange
 from tokenworks.ledger.bodies import named
 from tokenworks.ledger.entries import Entry, RequestEntry, Transfer
@@ -28,6 +29,10 @@ class Writer(Protocol):
 
     def enqueue(self, entry: Entry) -> asyncio.Future[Position]:
         """Return what holds its place once the entry is durable, or a `StoreError` when it cannot be."""
+        ...
+
+    def enqueue_told(self, entry: Entry, tell: Callable[[Position | StoreError], None]) -> None:
+        """Call `tell` with its place once the entry is durable, or a `StoreError` when it cannot be."""
         ...
 
     async def record(self, entry: Entry) -> Position:
@@ -67,7 +72,7 @@ class Notes:
 
         The bodies of answers that were given are there before it. Whoever waits may stop: it is written all the same.
         """
-        bodies = self._bodies if entry.outcome == "ok" and (entry.learn or entry.stored) else None
+        bodies = self._kept_by(entry)
         if bodies is not None and len(prompt) + len(answer) > SMALL_BYTES:
             return asyncio.ensure_future(self._write_large(bodies, entry, prompt, answer))
         if bodies is not None:
@@ -75,6 +80,24 @@ class Notes:
         writing = self._ledger.enqueue(entry)
         writing.add_done_callback(partial(self._remember, entry))
         return writing
+
+    def write_told(
+        self, entry: RequestEntry, prompt: bytes, answer: bytes, tell: Callable[[Position | StoreError], None]
+    ) -> bool:
+        """Do what `write` does and call `tell` with what came of it; return False, with nothing done, for large bodies.
+
+        Raises `StoreError` where that is known at once.
+        """
+        bodies = self._kept_by(entry)
+        if bodies is not None:
+            if len(prompt) + len(answer) > SMALL_BYTES:
+                return False
+            bodies.put(named(entry.tenant, entry.request_id), prompt, answer, _subject(entry))
+        self._ledger.enqueue_told(entry, tell)
+        return True
+
+    def _kept_by(self, entry: RequestEntry) -> BodyStore | None:
+        return self._bodies if entry.outcome == "ok" and (entry.learn or entry.stored) else None
 
     async def _write_large(self, bodies: BodyStore, entry: RequestEntry, prompt: bytes, answer: bytes) -> Position:
         name = named(entry.tenant, entry.request_id)
@@ -84,8 +107,11 @@ class Notes:
         return await writing
 
     def _remember(self, entry: RequestEntry, written: asyncio.Future[Position]) -> None:
-        if written.cancelled() or written.exception() is not None:
-            return
+        if not written.cancelled() and written.exception() is None:
+            self.remember(entry)
+
+    def remember(self, entry: RequestEntry) -> None:
+        """Keep at hand, for a while, who asked what."""
         if entry.face == "batch":  # a file of lines would push out everybody who may say something soon
             return
         self._recent[entry.request_id, entry.tenant] = entry

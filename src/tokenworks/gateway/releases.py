@@ -9,13 +9,14 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from tokenworks.core.errors import NotFoundError
+from tokenworks.core.errors import NotFoundError, TokenworksError
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.gateway.served import OnTrial, Served
 
 __all__ = ["CatalogReleases", "Releases", "Served"]
 
 FRESH_S = 0.5
+AHEAD = 0.6  # of that time: whoever asks later has it read anew beside
 
 
 class Releases(Protocol):
@@ -27,6 +28,10 @@ class Releases(Protocol):
 
     async def version(self, ref: str) -> Served | None:
         """Return the version `name@version`, released or not."""
+        ...
+
+    def at_hand(self, alias: str) -> Served | None:
+        """Return what answers for `alias` where that is known without asking; None says nothing about it."""
         ...
 
     async def all(self) -> dict[str, Served]:
@@ -64,6 +69,8 @@ class CatalogReleases:
         self._aliases: dict[str, Served] = {}
         self._versions: dict[str, Served] = {}  # a version never changes: kept for good
         self._lock = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
+        self._forgotten = 0  # what was read before then may lack what is known by now
 
     async def current(self, alias: str) -> Served | None:
         """Return what answers for `alias` now."""
@@ -79,14 +86,40 @@ class CatalogReleases:
         """Return every alias that something answers for."""
         if time.monotonic() - self._read_s > self._fresh_s:
             async with self._lock:
-                if time.monotonic() - self._read_s > self._fresh_s:
-                    self._aliases = await asyncio.to_thread(self._read)
-                    self._read_s = time.monotonic()
+                while time.monotonic() - self._read_s > self._fresh_s:
+                    await self._renewed()
         return self._aliases
+
+    def at_hand(self, alias: str) -> Served | None:
+        """Return what answers for `alias`, None while it has to be read: the same object until then."""
+        age_s = time.monotonic() - self._read_s
+        if age_s > self._fresh_s:
+            return None
+        if age_s > self._fresh_s * AHEAD and self._renewal is None:
+            self._renewal = asyncio.get_running_loop().create_task(self._renew())
+        return self._aliases.get(alias)
+
+    async def _renew(self) -> None:
+        """Read the catalog before anybody has to wait for it; where it is away, whoever asks next is told."""
+        try:
+            async with self._lock:
+                await self._renewed()
+        except TokenworksError:
+            pass
+        finally:
+            self._renewal = None
+
+    async def _renewed(self) -> None:
+        forgotten = self._forgotten
+        aliases = await asyncio.to_thread(self._read)
+        if forgotten == self._forgotten:
+            self._aliases = self._aliases if aliases == self._aliases else aliases
+            self._read_s = time.monotonic()
 
     def forget(self) -> None:
         """Read the catalog again at the next question."""
         self._read_s = float("-inf")
+        self._forgotten += 1
 
     @property
     def refs(self) -> frozenset[str]:

@@ -96,13 +96,18 @@ class Rules:
         hour = hour_of_week(time.time())
         return self._remembered((who, action, hour), lambda: self._service(who, action, hour))
 
-    def _remembered(self, key: Hashable, decide: Callable[[], T]) -> T:
-        """Return the decision under `key`, made by `decide` where it is new or policies changed."""
+    def standing(self) -> Policies:
+        """Return the policies in force: the same object while they are."""
         now_s = time.monotonic()
         if now_s >= self._look_s:
             self._look(now_s)
-        if self._seen_of is not self.in_force.policies:
-            self._seen, self._seen_of = {}, self.in_force.policies
+        return self.in_force.policies
+
+    def _remembered(self, key: Hashable, decide: Callable[[], T]) -> T:
+        """Return the decision under `key`, made by `decide` where it is new or policies changed."""
+        policies = self.standing()
+        if self._seen_of is not policies:
+            self._seen, self._seen_of = {}, policies
         found = self._seen.get(key)
         if found is None:
             found = self._seen[key] = decide()

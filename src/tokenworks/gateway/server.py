@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from tokenworks.core.errors import ConfigError
 from tokenworks.gateway.http.connection import Answer, Connection
+from tokenworks.gateway.openai.face import Face, never
 
 BACKLOG = 2048
 LOOK_S = 1.0  # how often it is looked whose time is over
@@ -50,8 +51,9 @@ class Server:
     async def start(self, answer: Answer) -> None:
         """Accept connections from now on."""
         loop = self._loop
+        at_once = answer.at_once if isinstance(answer, Face) else never
         self._server = await loop.create_server(
-            lambda: Connection(answer, self._connections, loop), sock=self._listening, backlog=BACKLOG
+            lambda: Connection(answer, at_once, self._connections, loop), sock=self._listening, backlog=BACKLOG
         )
         self._looking = loop.call_later(LOOK_S, self._look)
 

@@ -50,6 +50,13 @@ class Warm:
         """Return what answers for `alias` now."""
         return (await self.all()).get(alias)
 
+    def at_hand(self, alias: str) -> Served | None:
+        """Return what answers for `alias`, None where its release has changed or is about to."""
+        wanted, seen = self._own.at_hand(alias), self._seen
+        if wanted is None or seen is None or self._starting or self._not_before:
+            return None
+        return self._answers.get(alias) if seen.get(alias) is wanted else None
+
     async def version(self, ref: str) -> Served | None:
         """Return the version `name@version`, released or not."""
         return await self._own.version(ref)

@@ -14,6 +14,10 @@ class Identities(Protocol):
         """Return who holds `secret`; raise `KeyRefusedError` saying what is wrong with it."""
         ...
 
+    def at_hand(self, secret: str) -> Principal | None:
+        """Return who holds `secret` where that is known without asking anybody; None says nothing about it."""
+        ...
+
     async def stand_in(self, key_id: str) -> Principal:
         """Return whom the id stands for now, for work that goes on in their name."""
         ...
@@ -29,6 +33,10 @@ class Credentials:
     async def verify(self, secret: str) -> Principal:
         """Return who holds `secret`."""
         return await (self._tokens if secret.startswith("eyJ") else self._keys).verify(secret)
+
+    def at_hand(self, secret: str) -> Principal | None:
+        """Return who holds `secret` where that is known."""
+        return (self._tokens if secret.startswith("eyJ") else self._keys).at_hand(secret)
 
     async def stand_in(self, key_id: str) -> Principal:
         """Return whom the id stands for now."""

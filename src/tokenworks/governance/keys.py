@@ -132,6 +132,14 @@ class Keys:
             raise KeyRefusedError(why_refused(seen.standing, now))
         return seen.principal
 
+    def at_hand(self, secret: str) -> Principal | None:
+        """Return who holds `secret` where that is remembered: the same object as long as it is."""
+        digest = sha256_hex(secret.encode())
+        seen = self._seen.ahead(digest, lambda: self._find(digest))
+        if seen is None or seen.principal is None or self._clock.now() >= seen.until:
+            return None
+        return seen.principal
+
     async def stand_in(self, key_id: str) -> Principal:
         """Return whom the key called `key_id` stands for now; raise `KeyRefusedError` where it opens nothing any more.
 

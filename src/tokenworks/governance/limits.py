@@ -11,9 +11,10 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from tokenworks.core.clock import Clock, SystemClock
-from tokenworks.core.errors import ConfigError, ConflictError, NotFoundError
+from tokenworks.core.errors import ConfigError, ConflictError, NotFoundError, TokenworksError
 from tokenworks.core.priority import NAMES, Priority
 from tokenworks.governance.keys import FRESH_S, HOUSE
+from tokenworks.governance.remembering import AHEAD
 from tokenworks.store.nouns import Object
 
 KIND = "limit"
@@ -70,6 +71,7 @@ class Share(NamedTuple):
 
 
 EVERYBODYS = Share()
+_NO_LIMITS: list[Limit] = []
 
 
 class LimitRows(Protocol):
@@ -107,6 +109,7 @@ class Limits:
         self._known: list[Limit] = []
         self._applied: dict[Subject, tuple[list[Limit], Share]] = {}  # until they are read again
         self._reading = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
 
     def set(self, limit: Limit) -> None:
         """Put `limit` in the place of what its subject had before."""
@@ -142,10 +145,35 @@ class Limits:
         if self._clock.monotonic() - self._read_at >= self._fresh_s:
             async with self._reading:
                 if self._clock.monotonic() - self._read_at >= self._fresh_s:
-                    self._known, self._applied = await asyncio.to_thread(self.all), {}
-                    self._read_at = self._clock.monotonic()
+                    await self._read()
+        return self._terms(who)
+
+    def at_hand(self, who: Subject) -> tuple[list[Limit], Share] | None:
+        """Return the same, None where the catalog has to be read first. The same objects until it is."""
+        age_s = self._clock.monotonic() - self._read_at
+        if age_s >= self._fresh_s:
+            return None
+        if age_s >= self._fresh_s * AHEAD and self._renewal is None:
+            self._renewal = asyncio.get_running_loop().create_task(self._renew())
+        return self._terms(who)
+
+    async def _renew(self) -> None:
+        """Read the catalog before anybody has to wait for it; where it is away, whoever asks next is told."""
+        try:
+            async with self._reading:
+                await self._read()
+        except TokenworksError:
+            pass
+        finally:
+            self._renewal = None
+
+    async def _read(self) -> None:
+        self._known, self._applied = await asyncio.to_thread(self.all), {}
+        self._read_at = self._clock.monotonic()
+
+    def _terms(self, who: Subject) -> tuple[list[Limit], Share]:
         if not self._known:
-            return [], EVERYBODYS
+            return _NO_LIMITS, EVERYBODYS
         found = self._applied.get(who)
         if found is None:
             if len(self._applied) >= REMEMBERED:

@@ -102,6 +102,16 @@ class Tokens:
             raise KeyRefusedError(seen.why or f"this token expired at {iso(seen.until)}; sign in again")
         return seen.principal
 
+    def at_hand(self, token: str) -> Principal | None:
+        """Return who holds `token` where that is remembered: the same object as long as it is."""
+        if len(token) > LONGEST:
+            return None
+        digest = sha256_hex(token.encode())
+        seen = self._seen.ahead(digest, lambda: self._find(digest, token))
+        if seen is None or seen.principal is None or self._clock.now() >= seen.until:
+            return None
+        return seen.principal
+
     async def stand_in(self, handle: str) -> Principal:
         """Return what the person called `handle` may do now, for work that goes on in their name."""
         person = await asyncio.to_thread(self._people.known, handle)

@@ -11,6 +11,7 @@ from tokenworks.core.clock import Clock
 from tokenworks.governance.stamp import LOOK_S
 
 FRESH_S = 1.0
+AHEAD = 0.6  # of that time: whoever asks later has it found anew beside
 REMEMBERED = 4096
 T = TypeVar("T")
 
@@ -47,14 +48,29 @@ class Remembering(Generic[T]):
         kept = self._kept.get(name)
         return kept.found if kept is not None and now_s - kept.read_s < self._fresh_s else None
 
+    def ahead(self, name: str, find: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what is still fresh; where it soon will not be, find it anew while nobody waits for it."""
+        found = self.get(name)
+        if found is not None and self._clock.monotonic() - self._kept[name].read_s > self._fresh_s * AHEAD:
+            self._begin(name, find)
+        return found
+
     async def read(self, name: str, find: Callable[[], Awaitable[T]]) -> T:
         """Return what `find` finds, and keep it; those who wait for the same share one search."""
+        return await asyncio.shield(self._begin(name, find))
+
+    def _begin(self, name: str, find: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
         which = (self._forgotten, name)
         task = self._reading.get(which)
         if task is None:
             task = self._reading[which] = asyncio.get_running_loop().create_task(self._find(which, find))
-            task.add_done_callback(lambda _: self._reading.pop(which, None))
-        return await asyncio.shield(task)
+            task.add_done_callback(lambda done: self._found(which, done))
+        return task
+
+    def _found(self, which: tuple[int, str], task: asyncio.Task[T]) -> None:
+        self._reading.pop(which, None)
+        if not task.cancelled():
+            task.exception()  # told to those who wait; where nobody does, whoever asks next finds out
 
     def forget(self) -> None:
         """Find everything anew from now on."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -25,10 +26,13 @@ HEAD_EVERY_S = 1.0
 _encode = msgspec.msgpack.Encoder().encode
 
 
+Told = Callable[[Position | StoreError], None]
+
+
 class _Waiting(NamedTuple):
     payload: bytes
-    future: Any  # of concurrent.futures or of asyncio: both are settled the same way
-    loop: asyncio.AbstractEventLoop | None
+    tell: Told
+    loop: asyncio.AbstractEventLoop | None  # on which it is told; None: on the thread that writes
 
 
 class Ledger:
@@ -53,6 +57,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._state = threading.Condition(self._lock)
         self._pending: list[_Waiting] = []
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}  # each touched by its loop's thread alone
         self._in_hand: list[_Waiting] = []
         self._idle = self._closed = self._head_due = False
         self._head_at = self._clock.monotonic()
@@ -85,7 +90,7 @@ class Ledger:
         """Queue `entry`; the future is done once it is durable, or holds a `StoreError`."""
         future: Future[Position] = Future()
         future.set_running_or_notify_cancel()  # what is queued is written: too late to cancel
-        self._enqueue(_Waiting(_encode(entry), future, None))
+        self._enqueue(_Waiting(_encode(entry), partial(_resolve, future), None))
         return future
 
     def enqueue(self, entry: Entry) -> asyncio.Future[Position]:
@@ -95,8 +100,13 @@ class Ledger:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Position] = loop.create_future()
-        self._enqueue(_Waiting(_encode(entry), future, loop))
+        self._enqueue_soon(_Waiting(_encode(entry), partial(_resolve, future), loop), loop)
         return future
+
+    def enqueue_told(self, entry: Entry, tell: Told) -> None:
+        """Queue `entry`; `tell` is called on the running loop with its place once it is durable, or a `StoreError`."""
+        loop = asyncio.get_running_loop()
+        self._enqueue_soon(_Waiting(_encode(entry), tell, loop), loop)
 
     async def record(self, entry: Entry) -> Position:
         """Write `entry`; return its place once it is durable. Cancelling the wait does not undo the entry."""
@@ -119,14 +129,43 @@ class Ledger:
             raise self._explained(error)
 
     def _enqueue(self, waiting: _Waiting) -> None:
-        if (size := len(waiting.payload)) > self._max_entry:
-            raise StoreError(f"an entry of {size} bytes where {self._max_entry} fit: texts go beside the log")
+        self._check_size(waiting)
         with self._lock:
             if self._closed:
-                raise StoreError(f"ledger {self._log.folder} is closed; open it again to write")
+                raise self._shut()
             self._pending.append(waiting)
             if self._idle:
                 self._state.notify()
+
+    def _enqueue_soon(self, waiting: _Waiting, loop: asyncio.AbstractEventLoop) -> None:
+        """Queue what one turn of `loop` brings together: the thread that writes is woken once for all of it."""
+        self._check_size(waiting)
+        if self._closed:
+            raise self._shut()
+        gathered = self._gathered.get(loop)
+        if gathered is None:
+            self._gathered[loop] = [waiting]
+            loop.call_soon(self._hand_over, loop)
+        else:
+            gathered.append(waiting)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        gathered = self._gathered.pop(loop)
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._pending += gathered
+                if self._idle:
+                    self._state.notify()
+        if closed:
+            _tell([(waiting.tell, self._shut()) for waiting in gathered])
+
+    def _check_size(self, waiting: _Waiting) -> None:
+        if (size := len(waiting.payload)) > self._max_entry:
+            raise StoreError(f"an entry of {size} bytes where {self._max_entry} fit: texts go beside the log")
+
+    def _shut(self) -> StoreError:
+        return StoreError(f"ledger {self._log.folder} is closed; open it again to write")
 
     def _guarded(self) -> None:
         """Never leave anybody waiting, whatever ends the thread."""
@@ -225,22 +264,31 @@ def _open_log(folder: Path, clock: Clock, segment_bytes: int, signer: LogSigner 
 
 def _settle(waiting: Sequence[_Waiting], results: Sequence[Position | StoreError]) -> None:
     """Tell every waiter; each event loop is woken once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Any, Position | StoreError]]] = {}
-    for (_, future, loop), result in zip(waiting, results, strict=True):
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Told, Position | StoreError]]] = {}
+    for (_, tell, loop), result in zip(waiting, results, strict=True):
         if loop is None:
-            _tell([(future, result)])
+            tell(result)
         else:
-            by_loop.setdefault(loop, []).append((future, result))
+            by_loop.setdefault(loop, []).append((tell, result))
     for loop, pairs in by_loop.items():
         if not loop.is_closed():  # nobody is left to tell; the entry is kept all the same
             loop.call_soon_threadsafe(_tell, pairs)
 
 
-def _tell(pairs: list[tuple[Any, Position | StoreError]]) -> None:
-    for future, result in pairs:
-        if future.done():  # its waiter was cancelled
-            continue
-        if isinstance(result, StoreError):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+def _tell(pairs: list[tuple[Told, Position | StoreError]]) -> None:
+    for tell, result in pairs:
+        try:
+            tell(result)
+        except Exception as error:  # noqa: BLE001  # whoever is told may fail; those after it are told all the same
+            loop = asyncio.get_running_loop()
+            loop.call_exception_handler({"message": "an entry's writer could not be told", "exception": error})
+
+
+def _resolve(future: Any, result: Position | StoreError) -> None:
+    """Settle a future of concurrent.futures or of asyncio, unless its waiter was cancelled."""
+    if future.done():
+        return
+    if isinstance(result, StoreError):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

@@ -22,6 +22,9 @@ class LostError(EngineError):
         self.answered = answered
 
 
+Told = Callable[[EngineError | None], None]
+
+
 class Connection(asyncio.Protocol):
     """Send a request, then read its answer to the end; after that the connection may be used again."""
 
@@ -42,11 +45,13 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._error: EngineError | None = None
         self._answered = False
+        self._surplus = False
         self._timer: asyncio.TimerHandle | None = None  # left alone between requests: most end long before it
         self._timer_s = 0.0
         self._heard_s = 0.0
         self._patience_s = 0.0
         self._traffic: Traffic | None = None
+        self._told: Told | None = None
 
     @property
     def usable(self) -> bool:
@@ -60,9 +65,25 @@ class Connection(asyncio.Protocol):
         `patience_s`: the longest silence, before and within the answer. `traffic` counts the
         bytes. Raises `LostError` or `EngineError`.
         """
-        self.status, self.headers, self.complete, self._answered = 0, {}, False, False
+        head_here = self._head = self._loop.create_future()
+        self._begin(head, body, patience_s, traffic)
+        await head_here
+
+    def ask(self, head: bytes, body: bytes, told: Told, *, patience_s: float, traffic: Traffic | None = None) -> None:
+        """Send a request; `told` is called once, when the whole answer is here (`take`) or with why it is not."""
+        self._head, self._told = None, told
+        self._begin(head, body, patience_s, traffic)
+
+    def take(self) -> bytes:
+        """Return the whole body, once."""
+        data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
+        self._buffer.clear()
+        self._buffered = 0
+        return data
+
+    def _begin(self, head: bytes, body: bytes, patience_s: float, traffic: Traffic | None) -> None:
+        self.status, self.headers, self.complete, self._answered, self._surplus = 0, {}, False, False, False
         self._parser = httptools.HttpResponseParser(self)
-        self._head = self._loop.create_future()
         self._heard_s, self._patience_s = self._loop.time(), patience_s
         if self._timer is None or self._heard_s + patience_s < self._timer_s:
             self._look_in(patience_s)
@@ -73,7 +94,6 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + body)
         else:
             self._transport.writelines((head, body))
-        await self._head
 
     async def read_some(self) -> bytes:
         """Return what has arrived of the body, waiting for something; empty at its end."""
@@ -84,9 +104,7 @@ class Connection(asyncio.Protocol):
                 raise self._error
             self._more = self._loop.create_future()
             await self._more
-        data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
-        self._buffer.clear()
-        self._buffered = 0
+        data = self.take()
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
@@ -101,10 +119,11 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up at once: the engine sees it and stops working."""
+        self._told = None
         self._stop_timer()
         self._transport.abort()
 
-    # asyncio calls the next three, httptools the four after them.
+    # asyncio calls the next three, httptools the five after them.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -113,7 +132,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came; bytes that no request asked for end the connection."""
         if self.complete:
-            self._fail(EngineError(f"engine at {self.where} sent bytes that no request asked for"))
+            self._fail(self._unasked())
             return
         self._answered = True
         if self._traffic is not None:
@@ -123,6 +142,15 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._fail(EngineError(f"engine at {self.where} does not speak HTTP: {error}; is the address right?"))
+            return
+        if self._surplus:  # whose answer is whose cannot be told any more
+            self._buffer.clear()
+            self.complete = False
+            self._fail(self._unasked())
+            return
+        if self._told is not None:
+            if self.complete:
+                self._tell(None)
             return
         if self._buffered > HIGH_WATER_BYTES and not self._paused:
             self._paused = True
@@ -134,6 +162,7 @@ class Connection(asyncio.Protocol):
         """End a body that only the closing of the connection ends; anything else unfinished is an error."""
         if not self.complete and exc is None and self._ends_with_connection():
             self.on_message_complete()
+            self._tell(None)
         elif self._error is None:
             reason = f": {exc}" if exc else ""
             self._fail(
@@ -143,6 +172,10 @@ class Connection(asyncio.Protocol):
             )
         self._stop_timer()
         self._on_lost(self)
+
+    def on_message_begin(self) -> None:
+        """An answer begins; there is one for each request."""
+        self._surplus = self.complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header under its lower-case name."""
@@ -168,8 +201,11 @@ class Connection(asyncio.Protocol):
         self.keep_alive = self._parser.should_keep_alive()
         self._wake()
 
+    def _unasked(self) -> EngineError:
+        return EngineError(f"engine at {self.where} sent bytes that no request asked for")
+
     def _ends_with_connection(self) -> bool:
-        headed = self._head is not None and self._head.done()
+        headed = self.status >= 200 and (self._head is None or self._head.done())
         return headed and b"content-length" not in self.headers and b"transfer-encoding" not in self.headers
 
     def _look_in(self, seconds: float) -> None:
@@ -194,6 +230,12 @@ class Connection(asyncio.Protocol):
             self._head.set_exception(error)
         self._wake()
         self._transport.abort()
+        self._tell(error)
+
+    def _tell(self, error: EngineError | None) -> None:
+        told, self._told = self._told, None
+        if told is not None:
+            told(error)
 
     def _wake(self) -> None:
         if self._more is not None and not self._more.done():

@@ -50,6 +50,11 @@ class Followed(Member):
         """What its keeper saw last."""
         return self._status
 
+    @property
+    def at_hand(self) -> Upstream | None:
+        """The way to the engine while it is ready."""
+        return self._upstream
+
     async def upstream(self, timeout_s: float) -> Upstream:
         """Return the way to the engine, waiting for it up to `timeout_s`."""
         with contextlib.suppress(TimeoutError):

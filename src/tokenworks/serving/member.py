@@ -38,6 +38,11 @@ class Member:
         """What is to be seen from outside."""
         raise NotImplementedError
 
+    @property
+    def at_hand(self) -> Upstream | None:
+        """The way to the engine, where it need not be waited for."""
+        raise NotImplementedError
+
     async def upstream(self, timeout_s: float) -> Upstream:
         """Return the way to the engine, waiting for it up to `timeout_s`."""
         raise NotImplementedError
@@ -83,6 +88,11 @@ class Local(Member):
         """What its supervisor sees."""
         return self._supervisor.status
 
+    @property
+    def at_hand(self) -> Upstream | None:
+        """The way to the engine while it is ready."""
+        return self._supervisor.at_hand
+
     async def moved(self, port: int, state: str, timeout_s: float) -> int:
         """Return where the engine listens (0: nowhere) once that, or its state, is another, or in time."""
         return await self._supervisor.moved(port, state, timeout_s)
@@ -110,6 +120,11 @@ class Remote(Member):
     def status(self) -> EngineStatus:
         """Always ready: only a call can tell."""
         return EngineStatus(state="ready")
+
+    @property
+    def at_hand(self) -> Upstream | None:
+        """The way to the server."""
+        return self._upstream
 
     async def upstream(self, timeout_s: float) -> Upstream:
         """Return the way to the server."""

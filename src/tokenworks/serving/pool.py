@@ -18,6 +18,7 @@ from tokenworks.serving.child import host_command
 from tokenworks.serving.choose import ROOM, choose_engine
 from tokenworks.serving.engine import Options
 from tokenworks.serving.followed import EngineAt, Followed, Reach
+from tokenworks.serving.link import Link
 from tokenworks.serving.member import Local, Member, Remote
 from tokenworks.serving.supervisor import EngineStatus, NotReadyError, Policy, Supervisor
 from tokenworks.serving.traffic import Traffic
@@ -142,6 +143,15 @@ class Pool:
         return EngineAnswer(
             status=response.status, body=answer, headers=(("content-type", kind),), engine=member.engine
         )
+
+    def link(self, ref: str) -> Link | None:
+        """Return a kept connection to the engine of `ref`, None where one would have to be waited for."""
+        member = self._members.get(ref)
+        upstream = member.at_hand if member is not None else None
+        if member is None or upstream is None:
+            return None
+        connection = upstream.kept()
+        return Link(member, upstream, connection) if connection is not None else None
 
     async def close(self) -> None:
         """End everything; no engine process is left."""

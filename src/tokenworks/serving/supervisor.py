@@ -94,6 +94,11 @@ class Supervisor:
         if self._task is None:
             self._task = asyncio.create_task(self._keep_alive(), name=f"supervisor {self.name}")
 
+    @property
+    def at_hand(self) -> Upstream | None:
+        """The way to the engine while it is ready."""
+        return self._upstream
+
     async def ready(self, timeout_s: float) -> Upstream:
         """Return the way to the engine, waiting up to `timeout_s` for it.
 

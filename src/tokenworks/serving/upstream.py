@@ -68,7 +68,7 @@ class Response:
         """
         if not self._closed:
             self._closed = True
-            self._upstream._done(self._connection)
+            self._upstream.done(self._connection)
 
 
 class Upstream:
@@ -100,12 +100,12 @@ class Upstream:
         repeated. Raises `EngineError` when the engine cannot be reached or breaks off. Cancelled, hangs up. `traffic`
         counts what is sent and received until the end of the answer.
         """
-        head = self._head(method, path, len(body), headers)
+        head = self.head(method, path, len(body), headers)
         patience_s = self._patience_s if patience_s is None else patience_s
         while True:
-            kept = self._kept()
+            kept = self.kept()
             connection = kept or await self._connect()
-            self._busy.add(connection)
+            self.busy(connection)
             try:
                 await connection.send(head, body, patience_s=patience_s, traffic=traffic)
             except LostError as error:
@@ -125,18 +125,29 @@ class Upstream:
             connection.close()
         self._idle.clear()
 
-    def _head(self, method: str, path: str, length: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    @property
+    def patience_s(self) -> float:
+        """The longest silence of the engine that is borne where nobody says otherwise."""
+        return self._patience_s
+
+    def head(self, method: str, path: str, length: int, headers: Iterable[tuple[str, str]]) -> bytes:
+        """Return request line and headers."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
         kind = "content-type: application/json\r\n" if length else ""
         start = f"{method} {self.address.prefix}{path} HTTP/1.1\r\n{kind}content-length: {length}\r\n{lines}"
         return start.encode("latin-1") + self._common + b"\r\n"
 
-    def _kept(self) -> Connection | None:
+    def kept(self) -> Connection | None:
+        """Return a connection that is there for the next request; whoever takes it says `busy`, and then `done`."""
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
                 return connection
         return None
+
+    def busy(self, connection: Connection) -> None:
+        """Note that a request is under way on it."""
+        self._busy.add(connection)
 
     async def _connect(self) -> Connection:
         address = self.address
@@ -154,7 +165,8 @@ class Upstream:
             raise UnreachedError(f"engine at {address.netloc} cannot be reached: {error}") from None
         return connection
 
-    def _done(self, connection: Connection) -> None:
+    def done(self, connection: Connection) -> None:
+        """Keep it for the next request, or hang up where something is left on it."""
         if connection not in self._busy:
             return
         self._busy.discard(connection)

@@ -21,6 +21,11 @@ class FairQueue:
         self.waiting = 0
         self._lines = [Lines() for _ in Priority]
 
+    @property
+    def full(self) -> bool:
+        """Whether a request would have to wait."""
+        return 0 < self.slots <= self.in_flight
+
     def enter(self, ticket: Ticket) -> bool:
         """Take a slot if one is free; nobody waits then."""
         if self.in_flight >= self.slots:

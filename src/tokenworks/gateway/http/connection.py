@@ -16,6 +16,7 @@ from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.http.incoming import BrokenError, Incoming
 
 Answer = Callable[[Incoming], Awaitable[None]]
+AtOnce = Callable[[Incoming], bool]
 
 HEAD_BYTES = 128 << 10  # the longest request line and headers
 HEAD_S = 30.0  # from the first byte of a request to the end of its headers
@@ -29,11 +30,17 @@ log = structlog.get_logger()
 
 
 class Connection(asyncio.Protocol):
-    """A caller. `until` is the moment of the loop's clock at which its patience or ours is over."""
+    """A caller. `until` is the moment of the loop's clock at which its patience or ours is over.
 
-    def __init__(self, answer: Answer, among: set[Connection], loop: asyncio.AbstractEventLoop) -> None:
+    `at_once` is offered each request that is complete; where it returns True it answers, without a task.
+    """
+
+    def __init__(
+        self, answer: Answer, at_once: AtOnce, among: set[Connection], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.until = math.inf
         self._answer = answer
+        self._at_once = at_once
         self._among = among
         self._loop = loop
         self._transport: asyncio.Transport
@@ -46,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._receiving: Incoming | None = None  # whose body is on its way
         self._current: Incoming | None = None  # who is answered
+        self._fresh: Incoming | None = None  # the same, until its body is here or too long to wait for
         self._waiting: deque[Incoming] = deque()
         self._task: asyncio.Task[None] | None = None
         self._ending = False  # nothing more is taken
@@ -77,8 +85,11 @@ class Connection(asyncio.Protocol):
 
     def cut_off(self) -> None:
         """Break off the answer under way."""
+        self._begin_fresh()
         if self._task is not None:
             self._task.cancel()
+        elif self._current is not None and self._current.watcher is not None:
+            self._current.watcher.stop()
 
     def abort(self) -> None:
         """Hang up."""
@@ -86,6 +97,7 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """Too much time has passed: say so where it can still be said."""
+        self._begin_fresh()
         self.until = math.inf
         receiving = self._receiving
         if self._drained is not None or (receiving is not None and receiving.unwanted):
@@ -141,11 +153,15 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
+            self._begin_fresh()
             self._finish_with(self._waiting[-1] if self._waiting else self._current)  # another protocol: not here
             return
         except httptools.HttpParserError as error:
+            self._begin_fresh()
             self._garbled(error)
             return
+        if self._fresh is not None and not self._fresh.is_brief:
+            self._begin_fresh()
         if self._in_head and self._head_bytes > HEAD_BYTES:
             self._refuse(431, f"the headers are longer than {HEAD_BYTES} bytes; send less", "headers_too_large")
         elif self._receiving is not None:
@@ -155,6 +171,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop working for a caller who is gone."""
+        self._begin_fresh()
         self._among.discard(self)
         self.until = math.inf
         current = self._current
@@ -206,7 +223,7 @@ class Connection(asyncio.Protocol):
             request.last_one()
         self._receiving = request
         if self._current is None:
-            self._start(request)
+            self._current = self._fresh = request
             return
         self._waiting.append(request)
         if len(self._waiting) == WAITING:
@@ -224,14 +241,24 @@ class Connection(asyncio.Protocol):
             return
         received.end()
         self.until = math.inf
-        if received is self._current and received.unwanted:
+        if received is self._fresh:
+            self._fresh = None
+            self._start(received)
+        elif received is self._current and received.unwanted:
             self._turn(received)
 
     # -- one after the other
 
+    def _begin_fresh(self) -> None:
+        """Answer a request though its body has yet to come."""
+        fresh, self._fresh = self._fresh, None
+        if fresh is not None:
+            self._start(fresh)
+
     def _start(self, request: Incoming) -> None:
         self._current = request
-        self._task = self._loop.create_task(self._run(request))
+        if not request.complete or not self._at_once(request):
+            self._task = self._loop.create_task(self._run(request))
 
     async def _run(self, request: Incoming) -> None:
         try:
@@ -240,9 +267,9 @@ class Connection(asyncio.Protocol):
             pass  # nobody else awaits this task: the server or a lost connection has cancelled it
         except Exception:
             log.exception("a request could not be answered", path=request.path)
-        self._over(request)
+        self.over(request)
 
-    def _over(self, request: Incoming) -> None:
+    def over(self, request: Incoming) -> None:
         """The answer is given: on to the next, once the rest of the request is out of the way."""
         self._task = None
         if self._transport.is_closing():

@@ -11,6 +11,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 Headers = Sequence[tuple[str, str]]
+BRIEF_BYTES = 64 << 10
 HIGH_WATER_BYTES = 1 << 20  # of a body that waits for its reader, before the caller is made to wait
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -46,6 +47,18 @@ class Wire(Protocol):
         """Take more again."""
         ...
 
+    def over(self, request: Incoming) -> None:
+        """The answer is given."""
+        ...
+
+
+class Watcher(Protocol):
+    """Who answers a request without a task of its own, as the connection tells it."""
+
+    def stop(self) -> None:
+        """The caller has hung up, or the answer has to end now."""
+        ...
+
 
 class Incoming:
     """A request. Header names are in lower case; of a name that stands twice the last counts."""
@@ -71,6 +84,7 @@ class Incoming:
         "raw_path",
         "read_through",
         "unwanted",
+        "watcher",
     )
 
     def __init__(self, wire: Wire, method: str, target: bytes, headers: dict[bytes, bytes], *, http10: bool) -> None:
@@ -95,6 +109,7 @@ class Incoming:
         self._held = False
         self._more: asyncio.Future[None] | None = None
         self._broken: BrokenError | None = None
+        self.watcher: Watcher | None = None
 
     # -- the body, for who answers
 
@@ -113,6 +128,18 @@ class Incoming:
                 return
             else:
                 await self._wait()
+
+    def whole(self) -> bytes:
+        """Return the body of a request that is complete, and leave it there."""
+        if len(self._body) > 1:
+            self._body = [b"".join(self._body)]
+        return self._body[0] if self._body else b""
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether its body says that it is short, so that it may as well be waited for."""
+        length = self.headers.get(b"content-length", b"")
+        return length.isdigit() and int(length) <= BRIEF_BYTES and not self._expects
 
     @property
     def size(self) -> int:
@@ -153,6 +180,14 @@ class Incoming:
         head = self._head(status, headers, f"content-length: {len(body)}\r\n")
         self._wire.write(head if self.method == "HEAD" else head + body)
 
+    def send_lines(self, status: int, lines: str, body: bytes) -> None:
+        """Send a whole answer to a request other than HEAD; `lines` are its headers as they stand in HTTP."""
+        self.begun = self.finished = True
+        last = "" if self._keep_alive else "connection: close\r\n"
+        text = f"{lines}content-length: {len(body)}\r\n{last}"
+        start = _STATUS[status if status in _STATUS else 500]
+        self._wire.write(b"".join((start, text.encode("latin-1", "replace"), _date(), body)))
+
     def begin(self, status: int, headers: Headers) -> None:
         """Send the head of an answer that comes piece by piece; where it says its length, that frames it."""
         self.begun = True
@@ -186,6 +221,11 @@ class Incoming:
             + _date()
         )
 
+    def answered(self) -> None:
+        """Go on to the caller's next request: the answer, given without a task, is out."""
+        self.watcher = None
+        self._wire.over(self)
+
     # -- what the connection tells
 
     @property
@@ -217,6 +257,8 @@ class Incoming:
         """The caller is gone."""
         self.gone = True
         self._wake()
+        if self.watcher is not None:
+            self.watcher.stop()
 
     def break_off(self, error: BrokenError) -> None:
         """The rest of the body will not come."""

@@ -26,18 +26,28 @@ class Admit:
                 f"{self._most} requests are already under way; ask again in a moment, or raise server.max_in_flight"
             )
             raise unavailable(message, code="overloaded", retry_after_s=1)
-        self.in_flight += 1
+        self.enter()
         try:
             reply = await proceed(exchange)
         except BaseException:
-            self._leave()
+            self.leave()
             raise
         if isinstance(reply.body, bytes):
-            self._leave()
+            self.leave()
             return reply
         return EngineAnswer(
-            status=reply.status, body=Watched(reply.body, self._leave), headers=reply.headers, engine=reply.engine
+            status=reply.status, body=Watched(reply.body, self.leave), headers=reply.headers, engine=reply.engine
         )
 
-    def _leave(self) -> None:
+    @property
+    def has_room(self) -> bool:
+        """Whether one more is taken now."""
+        return not self.draining and self.in_flight < self._most
+
+    def enter(self) -> None:
+        """One more is under way."""
+        self.in_flight += 1
+
+    def leave(self) -> None:
+        """One has ended."""
         self.in_flight -= 1

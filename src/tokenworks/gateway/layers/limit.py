@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from functools import partial
 
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.limits.bundle import Amounts, Bundle, Granted
 from tokenworks.gateway.limits.claims import MONEY, Claim, Verdict, claims_of
 from tokenworks.gateway.limits.counters import Counters, LocalCounters
 from tokenworks.gateway.limits.told import headers, refused
+from tokenworks.governance.keys import Principal
 from tokenworks.governance.limits import Limit as Bound
-from tokenworks.governance.limits import Limits, Subject
-from tokenworks.governance.prices import Prices
+from tokenworks.governance.limits import Limits, Share, Subject
+from tokenworks.governance.prices import Price, Prices
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.spending import Spending, alias_of, charged, charged_micro
 
@@ -60,6 +62,45 @@ class Limit:
         exchange.settle = partial(self._settle, claims)
         return await proceed(exchange)
 
+    def at_hand(self, who: Principal, model: str) -> tuple[list[Bound], Share] | None:
+        """Return the bounds and the share of `who` at `model`, None where the catalog has to be asked."""
+        return self._limits.at_hand(Subject(who.tenant, who.key_id, alias_of(model)))
+
+    def bundle(self, limits: Sequence[Bound], at: float) -> Bundle | None:
+        """Return `limits` put together for the day of `at`, None where others count them too."""
+        if self._at_once is None:
+            return None if limits else Bundle([], LocalCounters(lambda claim: 0), at=at)
+        claims = claims_of(limits, at=at, likely=0, most=0, currency=self._prices.currency)
+        return Bundle(claims, self._at_once, at=at)
+
+    def price(self, model: str) -> Price | None:
+        """Return what a token of `model` costs."""
+        return self._prices.of(model)
+
+    def grant(self, bundle: Bundle, exchange: Exchange, *, has_budget: bool) -> Granted | None:
+        """Reserve at once what `exchange` can come to; None where it has to wait, or go."""
+        amounts = self._amounts(exchange, has_budget=has_budget)
+        lefts = bundle.take(amounts)
+        if lefts is None:
+            return None
+        granted = Granted(bundle, amounts, lefts, exchange.at)
+        exchange.settle = partial(self._settle_granted, granted)
+        return granted
+
+    def _amounts(self, exchange: Exchange, *, has_budget: bool) -> Amounts:
+        size, price = exchange.what.size, exchange.price
+        each = self._answer_tokens if size.answer_most is None else size.answer_most
+        if size.answer_most is None and has_budget:
+            exchange.answer_most = each
+        answer = size.answers * each
+        micro = price.most_micro(prompt=size.prompt_most, completion=answer) if price else 0
+        return Amounts(size.prompt_likely + answer, size.prompt_most + answer, micro)
+
+    def _settle_granted(self, granted: Granted, entry: RequestEntry) -> None:
+        self._spending.add(entry)
+        granted.give_back(charged(entry))
+        self._wake()
+
     async def close(self) -> None:
         """Let every settlement end, then the connections."""
         await asyncio.gather(*self._settling)
@@ -69,17 +110,13 @@ class Limit:
         """Return what the request claims; an answer without a bound of its own gets one where there is a budget."""
         if not limits:
             return []
-        size = exchange.what.size
-        each = self._answer_tokens if size.answer_most is None else size.answer_most
-        if size.answer_most is None and any(limit.has_budget for limit in limits):
-            exchange.answer_most = each
-        answer, price = size.answers * each, exchange.price
+        amounts = self._amounts(exchange, has_budget=any(limit.has_budget for limit in limits))
         return claims_of(
             limits,
             at=exchange.at,
-            likely=size.prompt_likely + answer,
-            most=size.prompt_most + answer,
-            most_micro=price.most_micro(prompt=size.prompt_most, completion=answer) if price else 0,
+            likely=amounts.likely,
+            most=amounts.most,
+            most_micro=amounts.most_micro,
             currency=self._prices.currency,
         )
 

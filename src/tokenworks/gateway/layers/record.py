@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -22,6 +23,7 @@ from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.position import Position
 from tokenworks.serving.answer import Chunks
 
+Tell = Callable[[StoreError | None], None]
 GONE = (499, "cancelled")  # the caller hung up, or we had to stop; servers customarily log this status
 RECEIPT = "x-tokenworks-receipt"
 log = structlog.get_logger()
@@ -41,7 +43,7 @@ class Record:
         except asyncio.CancelledError:
             await self.abandon(exchange, b"")
             raise
-        reply = msgspec.structs.replace(reply, headers=(*reply.headers, *_marks(exchange)))
+        reply = msgspec.structs.replace(reply, headers=(*reply.headers, *marks(exchange)))
         if not isinstance(reply.body, bytes):
             return msgspec.structs.replace(reply, body=_Recorded(self, exchange, reply.body))
         try:
@@ -61,6 +63,37 @@ class Record:
         position = await asyncio.shield(self._writing(exchange, entry, answer))
         return self.notes.receipt(entry, position) if exchange.wants_receipt else ""
 
+    def end_told(self, exchange: Exchange, answer: bytes, tell: Tell) -> bool:
+        """Write the entry of an answer that is about to be given, and `tell` when it is durable, or why it is not.
+
+        Returns False, with nothing done, for bodies that only a thread can keep.
+        """
+        entry = entry_of(exchange, outcome="ok", status=200, code="", answer=answer)
+        self.metrics.waiting += 1
+        try:
+            if self.notes.write_told(entry, exchange.body, answer, partial(self._told, exchange, entry, tell)):
+                return True
+        except StoreError as error:
+            self._told(exchange, entry, tell, error)
+            return True
+        self.metrics.waiting -= 1
+        return False
+
+    def _told(self, exchange: Exchange, entry: RequestEntry, tell: Tell, result: Position | StoreError) -> None:
+        self.metrics.waiting -= 1
+        _settle(exchange, entry)
+        if isinstance(result, StoreError):
+            tell(result)
+            return
+        self.notes.remember(entry)
+        self._durable(exchange, entry)
+        tell(None)
+
+    def _durable(self, exchange: Exchange, entry: RequestEntry) -> None:
+        exchange.entry = entry
+        self.metrics.durable.observe(time.monotonic() - exchange.started_s - entry.latency_s)
+        self.metrics.count(entry)
+
     def _writing(self, exchange: Exchange, entry: RequestEntry, answer: bytes) -> asyncio.Future[Position]:
         try:
             writing = self.notes.write(entry, exchange.body, answer)
@@ -78,9 +111,7 @@ class Record:
         self.metrics.waiting -= 1
         _settle(exchange, entry)
         if not writing.cancelled() and writing.exception() is None:
-            exchange.entry = entry
-            self.metrics.durable.observe(time.monotonic() - exchange.started_s - entry.latency_s)
-            self.metrics.count(entry)
+            self._durable(exchange, entry)
 
     async def abandon(self, exchange: Exchange, answer: bytes) -> bool:
         """Write the entry of a request whose caller is gone; return whether it could be, for nobody is left to tell."""
@@ -179,7 +210,7 @@ def _settle(exchange: Exchange, entry: RequestEntry) -> None:
         exchange.written(entry)
 
 
-def _marks(exchange: Exchange) -> tuple[tuple[str, str], ...]:
+def marks(exchange: Exchange) -> tuple[tuple[str, str], ...]:
     """Return what the caller is told about the answer besides the answer."""
     label = () if exchange.label is None else (("x-tokenworks-label", str(exchange.label)),)
     if answered_by := next((one.to for one in reversed(exchange.sent) if one.ended == "ok"), ""):

@@ -40,12 +40,24 @@ class Schedule:
 
     def __call__(self, exchange: Exchange, proceed: Handle) -> Awaitable[Reply]:
         """Refuse with 503 who would wait in vain; end with 504 what takes longer than its deadline."""
-        place = self._places.get(exchange.version)
-        if place is None:
-            place = self._places[exchange.version] = Place(self._slots(exchange.version), most=self._most_waiting)
+        place = self.place(exchange.version)
         if not place.queue.slots and exchange.cut_s is None:
             return proceed(exchange)
         return self._in_turn(exchange, proceed, place)
+
+    def place(self, version: str) -> Place:
+        """Return the queue of the engine of `version`."""
+        place = self._places.get(version)
+        if place is None:
+            place = self._places[version] = Place(self._slots(version), most=self._most_waiting)
+        return place
+
+    def at_once(self, exchange: Exchange, place: Place) -> Slot | None:
+        """Return a slot of `place`, None where it would have to be waited for."""
+        ticket = _ticket(exchange, place)
+        if place.queue.slots and not place.queue.enter(ticket):
+            return None
+        return Slot(exchange, place, ticket)
 
     @property
     def waiting(self) -> int:
@@ -56,7 +68,7 @@ class Schedule:
         ticket = _ticket(exchange, place)
         if place.queue.slots and not place.queue.enter(ticket):
             await _turn(place, ticket)
-        slot = _Slot(exchange, place, ticket)
+        slot = Slot(exchange, place, ticket)
         try:
             if exchange.cut_s is None:
                 reply = await proceed(exchange)
@@ -118,7 +130,7 @@ async def _turn(place: Place, ticket: Ticket) -> None:
             timer.cancel()
 
 
-class _Slot:
+class Slot:
     """A slot that is held, and given back once."""
 
     def __init__(self, exchange: Exchange, place: Place, ticket: Ticket) -> None:
@@ -129,7 +141,7 @@ class _Slot:
         self._held = True
 
     def leave(self, *, cut: bool) -> None:
-        """Give it back; `cut` where the answer did not come to its own end."""
+        """Give it back, once; `cut` where the answer did not come to its own end."""
         if self._held:
             self._held = False
             self._place.end(self._ticket, self.exchange.usage, time.monotonic(), self._began_s, cut=cut)
@@ -138,7 +150,7 @@ class _Slot:
 class _InSlot:
     """A stream that holds its slot to its end, and ends at its deadline."""
 
-    def __init__(self, chunks: Chunks, slot: _Slot) -> None:
+    def __init__(self, chunks: Chunks, slot: Slot) -> None:
         self._chunks = chunks
         self._slot = slot
         self._cut_s = slot.exchange.cut_s

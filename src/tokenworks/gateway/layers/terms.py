@@ -22,6 +22,10 @@ class Terms:
     deadline_s: float = 600.0
     deadlines_s: Mapping[str, float] = field(default_factory=dict)
 
+    def usual_s(self, model: str) -> float:
+        """Return what an answer of `model` may take where its caller does not say."""
+        return self.deadlines_s.get(model, self.deadline_s)
+
     def __call__(self, exchange: Exchange, proceed: Handle) -> Awaitable[Reply]:
         """Set priority and deadline; raise 400 for those that cannot be meant."""
         exchange.priority = _priority(exchange)
@@ -35,7 +39,7 @@ class Terms:
         patient_s = patience_s(exchange.patience) if exchange.patience else None
         if patient_s is None:
             if exchange.priority < Priority.BATCH:  # nobody waits for what comes after
-                exchange.deadline_s = exchange.started_s + self.deadlines_s.get(exchange.what.model, self.deadline_s)
+                exchange.deadline_s = exchange.started_s + self.usual_s(exchange.what.model)
             return
         exchange.deadline_s = exchange.started_s + patient_s
         if not exchange.what.stream:  # an SDK listens so long for each piece: a stream may take longer as a whole

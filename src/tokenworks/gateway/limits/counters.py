@@ -14,6 +14,7 @@ from typing import Protocol
 from tokenworks.gateway.limits.claims import Claim, Standing, Verdict
 
 Spent = Callable[[Claim], int]
+RATES = ("requests", "tokens")
 MINUTE_S = 60.0
 
 
@@ -37,23 +38,33 @@ class Counters(Protocol):
 
 
 @dataclass(slots=True)
-class _Bucket:
+class Bucket:
+    """A minute's worth of a rate, as full as it was at `at_s`."""
+
     level: float
     at_s: float
+
+    def fill(self, limit: int, now: float) -> float:
+        """Return what it holds now; where the limit was changed, at most its new size."""
+        if now > self.at_s:
+            self.level, self.at_s = self.level + (now - self.at_s) * limit / MINUTE_S, now
+        if self.level > limit:
+            self.level = float(limit)
+        return self.level
 
 
 class LocalCounters:
     """Counters in memory. `spent` says what the ledger has for a budget."""
 
     def __init__(self, spent: Spent, *, now: Callable[[], float] = time.monotonic) -> None:
-        self._spent = spent
-        self._now = now
-        self._buckets: dict[str, _Bucket] = {}
-        self._held: dict[str, int] = {}
+        self.spent = spent
+        self.now = now
+        self.buckets: dict[str, Bucket] = {}
+        self.held: dict[str, int] = {}
 
     async def take(self, claims: Sequence[Claim]) -> Verdict:
         """Grant all of `claims`, or none and say why."""
-        now = self._now()
+        now = self.now()
         later: Verdict | None = None
         for claim in claims:
             refused = self._refusal(claim, now)
@@ -70,17 +81,17 @@ class LocalCounters:
 
     def give_back(self, claims: Sequence[Claim], tokens: int) -> None:
         """Do what `settle` does, at once."""
-        now = self._now()
+        now = self.now()
         for claim in claims:
             if claim.kind == "tokens":
                 bucket = self._bucket(claim, now)
                 bucket.level = min(claim.limit, bucket.level + claim.amount - tokens)
             elif not _is_rate(claim):
-                left = self._held.get(claim.name, 0) - claim.amount
+                left = self.held.get(claim.name, 0) - claim.amount
                 if left:
-                    self._held[claim.name] = left
+                    self.held[claim.name] = left
                 else:
-                    self._held.pop(claim.name, None)
+                    self.held.pop(claim.name, None)
 
     async def close(self) -> None:
         """Nothing to let go of."""
@@ -94,7 +105,7 @@ class LocalCounters:
             wait_s = (claim.amount - level) * MINUTE_S / claim.limit if 0 < claim.amount <= claim.limit else None
             return Verdict(granted=False, standings=(standing,), blocked=standing, retry_s=wait_s)
         spent = self._spent_of(claim)
-        held = self._held.get(claim.name, 0)
+        held = self.held.get(claim.name, 0)
         if spent + held + claim.amount <= claim.limit:
             return None
         standing = self._standing(claim, now)
@@ -106,10 +117,10 @@ class LocalCounters:
         """Take what `claim` asks for; its bucket was filled up a moment ago."""
         name = claim.name
         if _is_rate(claim):
-            bucket = self._buckets[name]
+            bucket = self.buckets[name]
             bucket.level -= claim.amount
             return _of_rate(claim, bucket.level)
-        self._held[name] = self._held.get(name, 0) + claim.amount
+        self.held[name] = self.held.get(name, 0) + claim.amount
         return self._of_held(claim)
 
     def _standing(self, claim: Claim, now: float) -> Standing:
@@ -118,30 +129,34 @@ class LocalCounters:
         return self._of_held(claim)
 
     def _of_held(self, claim: Claim) -> Standing:
-        left = claim.limit - self._spent_of(claim) - self._held.get(claim.name, 0)
+        left = claim.limit - self._spent_of(claim) - self.held.get(claim.name, 0)
         return Standing(claim=claim, remaining=max(0, left), reset_s=claim.reset_s)
 
     def _spent_of(self, claim: Claim) -> int:
-        return self._spent(claim) if claim.window else 0
+        return self.spent(claim) if claim.window else 0
 
-    def _bucket(self, claim: Claim, now: float) -> _Bucket:
-        """Return the bucket, filled up to now; a limit that was changed holds at most its new size."""
-        name, limit = claim.name, claim.limit
-        bucket = self._buckets.get(name)
+    def _bucket(self, claim: Claim, now: float) -> Bucket:
+        """Return the bucket, filled up to now."""
+        bucket = self.bucket(claim.name, claim.limit, now)
+        bucket.fill(claim.limit, now)
+        return bucket
+
+    def bucket(self, name: str, limit: int, now: float) -> Bucket:
+        """Return the bucket of a rate; a new one is full."""
+        bucket = self.buckets.get(name)
         if bucket is None:
-            bucket = self._buckets[name] = _Bucket(float(limit), now)
-        if now > bucket.at_s:
-            level = bucket.level + (now - bucket.at_s) * limit / MINUTE_S
-            bucket.level, bucket.at_s = level, now
-        if bucket.level > limit:
-            bucket.level = float(limit)
+            bucket = self.buckets[name] = Bucket(float(limit), now)
         return bucket
 
 
 def _of_rate(claim: Claim, level: float) -> Standing:
-    missing_s = (claim.limit - level) * MINUTE_S / claim.limit if claim.limit else MINUTE_S
-    return Standing(claim=claim, remaining=max(0, int(level)), reset_s=missing_s)
+    return Standing(claim=claim, remaining=max(0, int(level)), reset_s=whole_in_s(claim.limit, level))
+
+
+def whole_in_s(limit: int, level: float) -> float:
+    """Return when a bucket that holds `level` is full again."""
+    return (limit - level) * MINUTE_S / limit if limit else MINUTE_S
 
 
 def _is_rate(claim: Claim) -> bool:
-    return claim.kind in ("requests", "tokens")
+    return claim.kind in RATES

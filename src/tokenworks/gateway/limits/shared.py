@@ -61,7 +61,7 @@ class SharedCounters:
         self._seen = 0
         self._told: set[str] = set()  # budgets that the book has our sums of
         self._due: set[str] = set()  # those of which it wants them
-        self._held: dict[str, int] = {}
+        self.held: dict[str, int] = {}
         self._asked: list[_Asked] = []
         self._ends: list[End] = []
         self._ended: list[asyncio.Future[None]] = []
@@ -138,7 +138,7 @@ class SharedCounters:
         """Come, or come back, with all that is held and known here; what ended meanwhile is no part of it."""
         member = new_id("gw")
         ended = self._take_ends()[1]
-        held = {name: amount for name, amount in self._held.items() if amount}
+        held = {name: amount for name, amount in self.held.items() if amount}
         told = {name: self._sums(name) for name in self._told | self._due}
         await self._book.join(Join(member, self._before, self._lease_s, self._grace_s, held, told))
         self._member = self._before = member
@@ -197,7 +197,7 @@ class SharedCounters:
             if found.granted:
                 for part in one.parts:
                     if part.kind != "rate":
-                        self._held[part.name] = self._held.get(part.name, 0) + part.amount
+                        self.held[part.name] = self.held.get(part.name, 0) + part.amount
             if not one.verdict.done():
                 one.verdict.set_result(_verdict(one.claims, found))
             elif found.granted:
@@ -206,11 +206,11 @@ class SharedCounters:
     def _end(self, parts: tuple[Part, ...], tokens: int) -> None:
         for part in parts:
             if part.kind != "rate":
-                left = self._held.get(part.name, 0) - part.amount
+                left = self.held.get(part.name, 0) - part.amount
                 if left > 0:
-                    self._held[part.name] = left
+                    self.held[part.name] = left
                 else:
-                    self._held.pop(part.name, None)
+                    self.held.pop(part.name, None)
             if not _is_requests(part):
                 self._ends.append(End(part, tokens))
         self._wake.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import unquote
 
 from tokenworks.gateway.errors import ApiError, not_found
@@ -25,10 +25,18 @@ class Face:
     """Answer HTTP requests.
 
     `tokens` answers every path of `TOKENS`; `routes` maps (method, path) to the name of an endpoint and its handle,
-    where each `*` in the path stands for a name.
+    where each `*` in the path stands for a name. `at_once` may answer a request that is complete without a task.
     """
 
-    def __init__(self, tokens: Handle, routes: Mapping[tuple[str, str], tuple[str, Handle]], *, max_body: int) -> None:
+    def __init__(
+        self,
+        tokens: Handle,
+        routes: Mapping[tuple[str, str], tuple[str, Handle]],
+        *,
+        max_body: int,
+        at_once: Callable[[Incoming], bool] | None = None,
+    ) -> None:
+        self.at_once = at_once or never
         token_routes = {("POST", path): (endpoint, tokens) for path, endpoint in TOKENS.items()}
         self._exact = {**{key: value for key, value in routes.items() if "*" not in key[1]}, **token_routes}
         self._named = [(method, _pattern(path), to) for (method, path), to in routes.items() if "*" in path]
@@ -61,6 +69,11 @@ class Face:
             return ApiError(405, message, code="method_not_allowed", headers=allow)
         paths = ", ".join(sorted({path for _, path in self._exact}))
         return not_found(f"{method} {path[:200]} does not exist; there are: {paths}", code="unknown_url")
+
+
+def never(incoming: Incoming) -> bool:
+    """Answer nothing without a task."""
+    return False
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -8,7 +8,7 @@ from tokenworks.gateway.errors import ApiError, unavailable
 from tokenworks.gateway.exchange import Exchange, Reply, request_id_from
 from tokenworks.gateway.http.incoming import BrokenError, GoneError, Incoming
 
-_RARE = frozenset(
+RARE = frozenset(
     {
         b"anthropic-beta",
         b"traceparent",
@@ -30,7 +30,7 @@ class Conversation:
     """A request and the answer to it."""
 
     def __init__(self, incoming: Incoming, *, max_body: int) -> None:
-        self._incoming = incoming
+        self.incoming = incoming
         self.headers = incoming.headers
         self.request_id = request_id_from(self._text(b"x-request-id"))
         self._max_body = max_body
@@ -38,7 +38,7 @@ class Conversation:
     @property
     def gone(self) -> bool:
         """Whether the caller has hung up."""
-        return self._incoming.gone
+        return self.incoming.gone
 
     def exchange(self, endpoint: str, *targets: str) -> Exchange:
         """Return the request as the layers see it."""
@@ -46,18 +46,20 @@ class Conversation:
             endpoint=endpoint,
             read=self._read,
             request_id=self.request_id,
-            credential=self._credential(),
+            credential=self.credential,
             target=targets[0] if targets else "",
             targets=targets,
-            query=self._incoming.query,
+            query=self.incoming.query,
             content_type=self._text(b"content-type"),
             pieces=self._pieces,
         )
-        if not _RARE.isdisjoint(self.headers):
+        if not RARE.isdisjoint(self.headers):
             self._take_rare(exchange)
         return exchange
 
-    def _credential(self) -> str:
+    @property
+    def credential(self) -> str:
+        """The key or token that was sent, empty without one."""
         scheme, _, credential = self._text(b"authorization").partition(" ")
         return credential.strip() if scheme.lower() == "bearer" else self._text(b"x-api-key")
 
@@ -76,7 +78,7 @@ class Conversation:
 
     async def answer(self, reply: Reply) -> None:
         """Send the answer; a stream is closed whatever happens."""
-        incoming = self._incoming
+        incoming = self.incoming
         headers = (*reply.headers, ("x-request-id", self.request_id))
         if isinstance(reply.body, bytes):
             incoming.send(reply.status, headers, reply.body)
@@ -91,7 +93,7 @@ class Conversation:
 
     async def cut_off(self) -> None:
         """End a conversation that took longer than the server has: say so where nothing has been said yet."""
-        if not self._incoming.begun:
+        if not self.incoming.begun:
             error = unavailable(
                 "the gateway had to stop before the answer was ready", code="shutting_down", retry_after_s=5
             )
@@ -99,7 +101,7 @@ class Conversation:
 
     async def _read(self) -> bytes:
         """Return the body; raise 413 when it is too large, 415 when it is compressed."""
-        incoming = self._incoming
+        incoming = self.incoming
         if incoming.complete and incoming.size <= self._max_body:  # as most are: here before anybody asks for them
             self._plain()
             return incoming.take_all()
@@ -114,7 +116,7 @@ class Conversation:
             raise _too_large(most, setting)
         size = 0
         try:
-            async for part in self._incoming.pieces():
+            async for part in self.incoming.pieces():
                 size += len(part)
                 if size > most:
                     raise _too_large(most, setting)

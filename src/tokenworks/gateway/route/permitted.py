@@ -14,11 +14,16 @@ def forbids(exchange: Exchange, place: Place) -> str:
 
 
 def leaving_label(exchange: Exchange, destination: Destination) -> Label:
-    """Return what the text counts as on its way to `destination`.
+    """Return what the text counts as on its way to `destination`."""
+    if not destination.leaves_site:
+        return exchange.outgoing
+    return label_leaving(exchange.outgoing, destination, declared=exchange.declared, clearance=exchange.who.clearance)
+
+
+def label_leaving(outgoing: Label, destination: Destination, *, declared: str, clearance: Label) -> Label:
+    """Return what text that counts as `outgoing` counts as on its way to `destination`.
 
     Text that nobody has declared counts, where it would leave the site, as the most that its sender could have taken it
     from.
     """
-    if not destination.leaves_site or exchange.declared:
-        return exchange.outgoing
-    return highest([exchange.outgoing, exchange.who.clearance])
+    return outgoing if not destination.leaves_site or declared else highest([outgoing, clearance])

@@ -75,6 +75,11 @@ class Router:
         body = Finishing(exchange, call, reply.body, place, here, self._patience)
         return msgspec.structs.replace(reply, body=body)
 
+    def alone(self, alias: str, ref: str) -> Place | None:
+        """Return the one destination that may be asked for `alias`, None where there is a choice."""
+        here = self._here.get(ref) or self._open(ref)
+        return here[0] if len(here) == 1 and not self._routes.get(alias, HERE_ONLY).leaves else None
+
     def places(self) -> list[Place]:
         """Return every destination that was asked or may be."""
         far = {place.name: place for route in self._routes.values() for place in route.far}

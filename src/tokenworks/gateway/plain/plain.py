@@ -1,0 +1,271 @@
+"""The list of layers for the plain case, in one go: permitted, granted and sent in one call; answered in another.
+
+A request is plain when it is whole, has none of the headers that few send, streams nothing, and when caller, release,
+limits, policies, a slot and a kept connection of the one engine that may answer are all at hand. Whatever else is left
+to the list, before anything was reserved or sent; and where an engine does not answer as it should, what follows is
+the list's again. tests/gateway/plain holds both equal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Protocol
+
+from tokenworks.core.errors import EngineError, StoreError
+from tokenworks.gateway.errors import ApiError
+from tokenworks.gateway.exchange import Exchange, Handle, Reply, whole
+from tokenworks.gateway.http.incoming import Incoming
+from tokenworks.gateway.layers.admit import Admit
+from tokenworks.gateway.layers.classify import about_whom
+from tokenworks.gateway.layers.limit import Limit
+from tokenworks.gateway.layers.measure import measure
+from tokenworks.gateway.layers.record import Record, not_recorded
+from tokenworks.gateway.layers.route import route
+from tokenworks.gateway.layers.schedule import Schedule, Slot
+from tokenworks.gateway.limits.bundle import Granted
+from tokenworks.gateway.meter import usage_of
+from tokenworks.gateway.openai.bodies import PATHS, Asked, parse, with_bound
+from tokenworks.gateway.openai.face import TOKENS
+from tokenworks.gateway.openai.wire import RARE, Conversation
+from tokenworks.gateway.plain.plans import Plan, Plans
+from tokenworks.gateway.stack import fold
+from tokenworks.serving.answer import EngineAnswer, EngineCall
+from tokenworks.serving.connection import LostError
+from tokenworks.serving.link import Link
+
+_ODD = RARE | {b"content-encoding", b"transfer-encoding"}
+
+
+class Links(Protocol):
+    """Engines, as far as they can be asked at once."""
+
+    def link(self, ref: str) -> Link | None:
+        """Return a kept connection to the engine of `ref`."""
+        ...
+
+
+class Plain:
+    """Answer plain requests of at most `max_body` bytes. `again` asks the engines once more, as the list does."""
+
+    def __init__(
+        self,
+        plans: Plans,
+        links: Links,
+        record: Record,
+        limit: Limit,
+        admit: Admit,
+        schedule: Schedule,
+        again: Handle,
+        *,
+        max_body: int,
+    ) -> None:
+        self.record = record
+        self.admit = admit
+        self.again = again
+        self._plans = plans
+        self._links = links
+        self._limit = limit
+        self._schedule = schedule
+        self._max_body = max_body
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, incoming: Incoming) -> bool:
+        """Answer a whole request, and return True; or return False with nothing done."""
+        endpoint = TOKENS.get(incoming.path) if incoming.method == "POST" else None
+        if endpoint is None or incoming.size > self._max_body or not _ODD.isdisjoint(incoming.headers):
+            return False
+        body = incoming.whole()
+        if b'"stream"' in body or not self.admit.has_room:
+            return False
+        try:
+            asked = parse(endpoint, body)
+        except ApiError:  # to be raised again where it is written down
+            return False
+        conversation = Conversation(incoming, max_body=self._max_body)
+        plan = self._plans.of(conversation.credential, asked.model, time.time())
+        if plan is None or asked.tier or plan.lane.queue.full:
+            return False
+        link = self._links.link(plan.served.ref)
+        if link is None:
+            return False
+        exchange = _exchange(plan, endpoint, conversation.request_id, asked, body)
+        granted = self._limit.grant(plan.bundle, exchange, has_budget=plan.has_budget)
+        if granted is None:
+            link.give_back()
+            return False
+        run = _Run(self, plan, conversation, exchange, link, granted)
+        if plan.lane.queue.slots:
+            run.slot = self._schedule.at_once(exchange, plan.lane)
+        incoming.watcher = run
+        self.admit.enter()
+        link.ask(_call(exchange), run.told)
+        return True
+
+    def begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Return a task that is held until its end."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _exchange(plan: Plan, endpoint: str, request_id: str, asked: Asked, body: bytes) -> Exchange:
+    """Return the request as it stands behind the layers up to the limits."""
+    exchange = Exchange(endpoint=endpoint, read=whole(body), request_id=request_id)
+    door = plan.door
+    exchange.principal, exchange.body, exchange.asked = plan.who, body, asked
+    exchange.label, exchange.outgoing, exchange.version = door.label, door.outgoing, plan.served.ref
+    exchange.ruling = exchange.permits = plan.ruling
+    exchange.priority, exchange.weight, exchange.price = plan.priority, plan.weight, plan.price
+    exchange.deadline_s = exchange.started_s + plan.deadline_s
+    about_whom(exchange, asked.user, asked.conversation, store=asked.store)
+    return exchange
+
+
+def _call(exchange: Exchange) -> EngineCall:
+    most = exchange.answer_most
+    call = exchange.call = EngineCall(
+        ref=exchange.version,
+        path=PATHS[exchange.endpoint],
+        body=exchange.body if most is None else with_bound(exchange.body, most),
+        request_id=exchange.request_id,
+        traffic=exchange.traffic,
+    )
+    return call
+
+
+class _Run:
+    """One request under way: at its engine, then at the ledger, then out."""
+
+    __slots__ = (
+        "_conversation",
+        "_exchange",
+        "_granted",
+        "_left",
+        "_link",
+        "_plain",
+        "_plan",
+        "_reply",
+        "_task",
+        "slot",
+    )
+
+    def __init__(
+        self, plain: Plain, plan: Plan, conversation: Conversation, exchange: Exchange, link: Link, granted: Granted
+    ) -> None:
+        self.slot: Slot | None = None
+        self._plain = plain
+        self._plan = plan
+        self._conversation = conversation
+        self._exchange = exchange
+        self._link: Link | None = link
+        self._granted = granted
+        self._reply: EngineAnswer
+        self._left = False
+        self._task: asyncio.Task[None] | None = None
+
+    # -- the engine, and then the ledger, have something to say
+
+    def told(self, answer: EngineAnswer | EngineError) -> None:
+        """The engine has answered, or failed."""
+        self._link = None
+        exchange = self._exchange
+        if isinstance(answer, EngineError) or answer.status != 200:
+            self._as_listed(answer)
+            return
+        body = answer.body
+        assert isinstance(body, bytes), "a link tells whole answers"
+        exchange.engine = answer.engine
+        exchange.ttft_s = time.monotonic() - exchange.started_s
+        try:
+            exchange.usage = usage_of(body)
+        except EngineError as error:
+            self._as_listed(error)
+            return
+        self._leave(cut=False)
+        self._reply = answer
+        if not self._plain.record.end_told(exchange, body, self._written):
+            self._as_listed(answer)
+
+    def _written(self, error: StoreError | None) -> None:
+        """The entry is durable, or there is none: then the answer does not leave."""
+        incoming, reply, id = self._conversation.incoming, self._reply, self._exchange.request_id
+        if error is not None:
+            reply = not_recorded(error).reply(id)
+            lines = "".join([f"{name}: {value}\r\n" for name, value in reply.headers])
+        else:
+            link = f'link: </v1/feedback/{id}>; rel="feedback"\r\n'
+            lines = f"content-type: {reply.headers[0][1]}\r\n{self._granted.lines()}{self._plan.marks}{link}"
+        assert isinstance(reply.body, bytes), "a link tells whole answers"
+        incoming.send_lines(reply.status, f"{lines}x-request-id: {id}\r\n", reply.body)
+        incoming.answered()
+
+    # -- the connection has
+
+    def stop(self) -> None:
+        """Nobody waits any more, or the server has to stop: so does the engine, and the entry says so.
+
+        What waits for its entry alone is let go on: it is there in a moment.
+        """
+        if self._task is not None:
+            self._task.cancel()
+        elif self._link is not None:
+            self._link.hang_up()
+            self._link = None
+            self._leave(cut=True)
+            self._begin(self._abandon())
+
+    # -- what needs a task
+
+    def _as_listed(self, answer: EngineAnswer | EngineError) -> None:
+        """Go on as the list does with what the engine said."""
+        self._exchange.told = self._granted.told()
+        self._exchange.ruling = self._exchange.permits = self._plan.ruling.of(self._plan.served)
+        self._begin(self._rest(answer))
+
+    async def _rest(self, answer: EngineAnswer | EngineError) -> None:
+        async def engine(exchange: Exchange) -> Reply:
+            if isinstance(answer, LostError) and not answer.answered:  # a kept connection that was none any more
+                return await self._plain.again(exchange)
+            if isinstance(answer, EngineError):
+                raise answer
+            return answer
+
+        try:
+            reply = await fold([self._plain.record, self._inside, route, measure], engine)(self._exchange)
+        except asyncio.CancelledError:
+            await self._farewell()
+            return
+        await self._conversation.answer(reply)
+        self._conversation.incoming.answered()
+
+    async def _inside(self, exchange: Exchange, proceed: Handle) -> Reply:
+        cut = True
+        try:
+            reply = await proceed(exchange)
+            cut = reply.status != 200
+        finally:
+            self._leave(cut=cut)
+        return reply
+
+    async def _abandon(self) -> None:
+        await self._plain.record.abandon(self._exchange, b"")
+        await self._farewell()
+
+    async def _farewell(self) -> None:
+        if not self._conversation.gone:
+            await self._conversation.cut_off()
+        self._conversation.incoming.answered()
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        self._task = self._plain.begin(work)
+
+    def _leave(self, *, cut: bool) -> None:
+        """Let others have the place and the slot, once."""
+        if not self._left:
+            self._left = True
+            self._plain.admit.leave()
+            if self.slot is not None:
+                self.slot.leave(cut=cut)

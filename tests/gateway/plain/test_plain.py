@@ -1,0 +1,255 @@
+"""The short form of the stack does what the list does: the same answers, entries and counters, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import httpx
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tokenworks.core.label import Label
+from tokenworks.gateway.http.incoming import Incoming
+from tokenworks.gateway.server import Server, serve
+from tokenworks.governance.limits import Limit, Subject
+from tokenworks.ledger.entries import RequestEntry
+from tokenworks.ledger.spending import load_spending
+from tokenworks.serving.engine import Options
+
+if TYPE_CHECKING:
+    from ..conftest import House
+
+OF_THE_MOMENT = {
+    "date", "x-request-id", "link", "x-tokenworks-budget-reset", "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-tokens", "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens",
+}  # fmt: skip
+ANSWER = {"id": "c", "object": "chat.completion", "created": 1, "model": "m",
+          "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
+          "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12,
+                    "prompt_tokens_details": {"cached_tokens": 4}}}  # fmt: skip
+FRESH_S = 60.0  # a busy machine takes longer for a request than the houses of other tests remember anything
+WELL = {"messages": [{"role": "user", "content": "well"}]}
+HOW = ("well", "no usage", "nonsense", "refuses", "fails", "half", "hangs up once", "hangs up", "large")
+
+
+class Engine(BaseHTTPRequestHandler):
+    """Answers as the last message says."""
+
+    protocol_version = "HTTP/1.1"
+    asked = 0
+    once: ClassVar[set[str]] = set()
+
+    def do_POST(self) -> None:
+        Engine.asked += 1
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        how = body["messages"][-1]["content"]
+        if how == "slow":
+            time.sleep(1.0)
+        id = self.headers["x-request-id"]
+        if how == "hangs up" or (how == "hangs up once" and id not in Engine.once):
+            Engine.once.add(id)
+            self.close_connection = True
+            return
+        status = {"refuses": 400, "fails": 500}.get(how, 200)
+        answer: dict[str, Any] = {"error": {"message": how, "code": "x"}} if status != 200 else dict(ANSWER)
+        if how == "no usage":
+            del answer["usage"]
+        if how == "large":
+            answer["choices"][0]["message"]["content"] = "x" * 300_000
+        data = b"no json" if how == "nonsense" else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json; charset=utf-8")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[:40] if how == "half" else data)
+        self.close_connection = how == "half"
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+class Both:
+    """One gateway on two sockets: on one every request goes through the list."""
+
+    def __init__(self, house: House, address: str) -> None:
+        self.house = house
+        self.short_form = house.gateway.app.at_once
+        self.taken = 0  # requests answered in the short form
+        house.gateway.app.at_once = self._counted
+        self.short, self.listed = house.run(self._start(address))
+        self._fresh = {one: one._fresh_s for one in (house.limits, house.releases, house.keys._seen)}
+        self.remember(FRESH_S)
+        self.tenants = {self.short.address: "plain-a", self.listed.address: "plain-b"}
+        self.clients: dict[str, httpx.Client] = {}
+        for address, tenant in self.tenants.items():
+            house.limits.set(
+                Limit(
+                    subject=Subject(tenant), requests_per_minute=60_000_000, tokens_per_minute=60_000_000,
+                    concurrency=50, tokens_per_day=100_000_000,
+                )
+            )  # fmt: skip
+            secret, _ = house.keys.create(tenant, clearance=Label.CONFIDENTIAL)
+            self.clients[address] = httpx.Client(base_url=address, headers={"authorization": f"Bearer {secret}"})
+        for server in (self.short, self.listed):
+            self.ask(server, WELL)  # keys and limits are read, a connection is made
+
+    def remember(self, fresh_s: float) -> None:
+        """Let keys, limits and releases be read anew so often."""
+        for one in self._fresh:
+            one._fresh_s = fresh_s
+
+    async def _start(self, address: str) -> tuple[Server, Server]:
+        await self.house.pool.add_remote("plain@1", Options(url=address))
+        app = self.house.gateway.app
+
+        async def listed(incoming: Incoming) -> None:
+            await app(incoming)
+
+        return await serve(app, "127.0.0.1", 0, drain_s=1), await serve(listed, "127.0.0.1", 0, drain_s=1)
+
+    def _counted(self, incoming: Incoming) -> bool:
+        taken = self.short_form(incoming)
+        self.taken += taken
+        return taken
+
+    def ask(
+        self, server: Server, fields: dict[str, Any], headers: dict[str, str] | None = None, **options: Any
+    ) -> httpx.Response:
+        content = json.dumps({"model": "plain", **fields}).encode()
+        client = self.clients[server.address]
+        return client.post("/v1/chat/completions", content=content, headers=headers, **options)
+
+    def entry(self, answer: httpx.Response) -> dict[str, Any]:
+        """Return what stands on the ledger of an answer, less what is never twice the same."""
+        entry = self.house.entry(answer.headers["x-request-id"])
+        private = {"at", "request_id", "salt", "prompt_digest", "answer_digest", "latency_s", "ttft_s",
+                   "tenant", "key_id", "user", "conversation", "transfers"}  # fmt: skip
+        facts = {name: value for name, value in msgspec.structs.asdict(entry).items() if name not in private}
+        about = (bool(entry.user), bool(entry.conversation), bool(entry.prompt_digest), bool(entry.answer_digest))
+        return {**facts, "about": about, "sent": bool(entry.transfers)}  # sizes differ with what is private
+
+    def close(self) -> None:
+        self.house.gateway.app.at_once = self.short_form
+        for one, fresh_s in self._fresh.items():
+            one._fresh_s = fresh_s
+        for client in self.clients.values():
+            client.close()
+        for server in (self.short, self.listed):
+            self.house.run(server.stop())
+        self.house.run(self.house.pool.remove("plain@1"))
+
+
+@pytest.fixture(scope="module")
+def both(house: House) -> Iterator[Both]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    house.release("plain", kind="chat", label="internal")
+    made = Both(house, f"http://127.0.0.1:{server.server_port}")
+    yield made
+    made.close()
+    server.shutdown()
+
+
+def shown(answer: httpx.Response) -> tuple[Any, ...]:
+    headers = {name: value for name, value in answer.headers.items() if name not in OF_THE_MOMENT}
+    body = answer.content.replace(answer.headers["x-request-id"].encode(), b"")
+    named = sorted(name for name in answer.headers if name not in ("x-tokenworks-budget-remaining-tokens",))
+    return answer.status_code, headers, named, body if headers["content-type"] != "application/json" else len(body)
+
+
+fields = st.fixed_dictionaries(
+    {"messages": st.sampled_from(HOW).map(lambda how: [{"role": "user", "content": how}])},
+    optional={
+        "max_tokens": st.integers(0, 50), "user": st.sampled_from(["ann", ""]), "store": st.booleans(),
+        "n": st.integers(1, 3), "temperature": st.floats(0, 3), "service_tier": st.sampled_from(["flex", "auto"]),
+        "metadata": st.just({"conversation": "c-1"}), "unknown": st.just(1), "stream": st.just(False),
+    },
+)  # fmt: skip
+sent = st.dictionaries(
+    st.sampled_from(["x-tokenworks-label", "x-tokenworks-priority"]),
+    st.sampled_from(["internal", "confidential", "restricted", "batch"]),
+    max_size=1,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(fields=fields, headers=sent)
+def test_both_forms_answer_and_record_the_same(both: Both, fields: dict[str, Any], headers: dict[str, str]) -> None:
+    short, listed = both.ask(both.short, fields, headers), both.ask(both.listed, fields, headers)
+    assert shown(short) == shown(listed)
+    assert both.entry(short) == both.entry(listed)
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("more", [{}, {"max_tokens": 7, "user": "ann"}], ids=["bare", "more"])
+def test_whatever_the_engine_does_both_forms_make_the_same_of_it(both: Both, how: str, more: dict[str, Any]) -> None:
+    for server in (both.listed, both.short):
+        both.ask(server, WELL)  # makes a connection where there is none
+    before, body = both.taken, {"messages": [{"role": "user", "content": how}], **more}
+    short = both.ask(both.short, body)
+    assert both.taken == before + 1
+    listed = both.ask(both.listed, body)
+    assert shown(short) == shown(listed)
+    assert both.entry(short) == both.entry(listed)
+
+
+def test_what_either_form_reserved_is_given_back(both: Both) -> None:
+    for how in HOW:
+        for server in (both.short, both.listed):
+            both.ask(server, {"messages": [{"role": "user", "content": how}]})
+    counters = both.house.gateway.limit._counters
+    both.house.wait_until(lambda: not [name for name in counters.held if "plain-" in name])
+    assert both.house.gateway.admit.in_flight == 0
+    rebuilt = load_spending(both.house.home / "ledger", both.house.home / "again.json")
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    spent = [rebuilt.total(day, tenant) for tenant in both.tenants.values()]
+    assert [both.house.gateway.limit._spending.total(day, tenant) for tenant in both.tenants.values()] == spent
+
+
+def test_a_caller_who_hangs_up_stops_the_engine_and_is_recorded_once(both: Both) -> None:
+    entries = len(cancelled(both))
+    before = both.taken
+    both.ask(both.short, WELL)
+    with pytest.raises(httpx.ReadTimeout):
+        both.ask(both.short, {"messages": [{"role": "user", "content": "slow"}]}, timeout=0.2)
+    assert both.taken > before
+    both.house.wait_until(lambda: len(cancelled(both)) > entries)
+    assert {(entry.status, entry.completion_tokens) for entry in cancelled(both)[entries:]} == {(499, 0)}
+    assert both.house.gateway.admit.in_flight == 0
+
+
+def cancelled(both: Both) -> list[RequestEntry]:
+    return [
+        entry
+        for entry in both.house.entries()
+        if isinstance(entry, RequestEntry) and entry.tenant == "plain-a" and entry.outcome == "cancelled"
+    ]
+
+
+def test_a_key_that_was_revoked_opens_nothing_at_the_next_request(both: Both) -> None:
+    secret, key = both.house.keys.create("plain-a")
+    headers = {"authorization": f"Bearer {secret}"}
+    assert [both.ask(both.short, WELL, headers).status_code for _ in range(3)] == [200] * 3
+    both.house.keys.revoke(key.prefix)
+    assert both.ask(both.short, WELL, headers).status_code == 401
+
+
+def test_a_limit_that_was_set_is_in_force_in_a_moment(both: Both) -> None:
+    secret, _ = both.house.keys.create("plain-c")
+    headers = {"authorization": f"Bearer {secret}"}
+    assert both.ask(both.short, WELL, headers).status_code == 200
+    both.remember(0.05)
+    both.house.limits.set(Limit(subject=Subject("plain-c"), tokens_per_day=0))
+    time.sleep(0.1)
+    asked = Engine.asked
+    refused = both.ask(both.short, WELL, headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "insufficient_quota")
+    assert Engine.asked == asked
+    both.remember(FRESH_S)
