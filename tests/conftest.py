@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 import pytest
 
+pytest_plugins = ["turns"]
+
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:

@@ -79,7 +79,7 @@ class Served(Server):
 
     def of_tenant(self, tenant: str, count: int = 0) -> list[RequestEntry]:
         """Return the entries of a tenant's requests; with `count`, once there are as many, and no more."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             found = [one for one in self.requests() if one.tenant == tenant]
             if len(found) >= count or time.monotonic() > deadline:
@@ -89,14 +89,14 @@ class Served(Server):
 
     async def seen(self, tenant: str, *, status: int, count: int) -> None:
         """Return when the ledger has `count` requests of a tenant that ended with `status`."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while sum(one.tenant == tenant and one.status == status for one in self.requests()) < count:
             assert time.monotonic() < deadline, f"no {count} requests of {tenant} with {status}"
             await asyncio.sleep(0.05)
 
     def until_in_flight(self, count: int) -> None:
         """Return when so many requests are under way."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (found := self.in_flight()) < count:
             assert time.monotonic() < deadline, f"{found} requests are under way, not {count}"
             time.sleep(0.02)

@@ -171,7 +171,7 @@ async def test_closing_an_answer_frees_its_place(generator: Engine) -> None:
     stream: AsyncIterator[Piece] = generator.generate(PROMPT, greedy(200, ignore_eos=True))
     async with aclosing(stream) as pieces:  # type: ignore[type-var]
         await anext(pieces)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while generator.running:  # type: ignore[attr-defined]
             await asyncio.sleep(0.01)
     assert text(await answer(generator, PROMPT, greedy(2, ignore_eos=True)))

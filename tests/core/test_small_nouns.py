@@ -54,11 +54,10 @@ def test_a_killed_write_leaves_the_old_bytes(tmp_path):
         "import sys, pathlib\nfrom tokenworks.core.files import write_atomic\nprint('go', flush=True)\n"
         "while True:\n    for data in (b'new', b'old'):\n        write_atomic(pathlib.Path(sys.argv[1]), data * 1000)"
     )
-    process = subprocess.Popen([sys.executable, "-c", script, str(target)], stdout=subprocess.PIPE)
-    process.stdout.readline()
-    time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen([sys.executable, "-c", script, str(target)], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
     assert target.read_bytes() in (b"old" * 1000, b"new" * 1000)
 
 
@@ -73,10 +72,9 @@ def test_a_lock_is_let_go_when_its_holder_dies(tmp_path):
         "import sys, pathlib, time\nfrom tokenworks.core.files import locked\n"
         "with locked(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
     )
-    holder = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "lock")], stdout=subprocess.PIPE)
-    holder.stdout.readline()
-    holder.kill()
-    holder.wait()
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "lock")], stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        holder.kill()
     with locked(tmp_path / "lock"):
         pass
 

@@ -1,35 +1,53 @@
 """A turn from step to step: what waits for a person, what for traffic, and who wins where two decide."""
 
+import contextlib
+import shutil
 import time
 
 import msgspec
 import pytest
 
-from factory.banking import live, questions
+from factory.banking import TASK, live, questions, write_rows
 from tokenworks.core.errors import ConflictError, RefusedError
 from tokenworks.core.files import locked
+from tokenworks.core.task import read_task
+from tokenworks.factory import Factory
 from tokenworks.ledger.entries import FeedbackEntry, RequestEntry, TurnEntry, TurnStepEntry
 from tokenworks.ledger.reader import read
+from tokenworks.settings import Settings
 
 CANARY = {"share": 0.5, "margin": 0.3, "alpha": 0.1}
 
 
+@pytest.fixture(scope="module")
+def seed(tmp_path_factory, tiny_bert):
+    """A home in which `bank@1` answers and has a few hundred corrections to learn from; each test has a copy."""
+    folder = tmp_path_factory.mktemp("seed")
+    write_rows(folder / "examples.jsonl", questions(30, seed=1))
+    (folder / "bank.toml").write_text(TASK.format(base=tiny_bert, autonomy="promote"))
+    with Factory(home=folder / "home") as made:
+        made.make(read_task(folder / "bank.toml"))
+        if made.catalog.releases.current("bank") is None or not made.catalog.releases.current("bank").version:
+            made.promote("bank@1", reason="for the test")
+        live(made, questions(300, seed=5))
+    return folder / "home"
+
+
 @pytest.fixture
-def ready(factory, bank):
-    """Return a function that makes `bank@1` answer and gives it a few hundred corrections to learn from."""
+def ready(seed, tmp_path):
+    """Return a function that opens a copy of the seed, its task with the terms given for a turn."""
+    with contextlib.ExitStack() as opened:
 
-    def make(**turn):
-        task = bank(questions(30, seed=1))
-        task = msgspec.structs.replace(
-            task, turn=msgspec.convert({**msgspec.to_builtins(task.turn), **turn}, type(task.turn))
-        )
-        factory.make(task)
-        if factory.catalog.releases.current("bank") is None or not factory.catalog.releases.current("bank").version:
-            factory.promote("bank@1", reason="for the test")
-        live(factory, questions(300, seed=5))
-        return factory
+        def make(**turn):
+            shutil.copytree(seed, tmp_path / "home", symlinks=True)
+            settings = {"home": str(tmp_path / "home"), "server": {"port": 0}, "flywheel": {"look_s": 0}}
+            factory = opened.enter_context(Factory(msgspec.convert(settings, Settings)))
+            task = factory.task("bank")
+            terms = msgspec.convert({**msgspec.to_builtins(task.turn), **turn}, type(task.turn))
+            factory.remember(msgspec.structs.replace(task, turn=terms))
+            return factory
 
-    return make
+        yield make
 
 
 def released(factory):

@@ -70,6 +70,7 @@ class House:
         self.releases = CatalogReleases(self.catalog.releases, self.catalog.models, fresh_s=0.1)
         self.secret, self.key = self.keys.create("default", name="tests", scopes=frozenset(SCOPES))
         self._clients: dict[str, httpx.Client] = {}
+        self._faces: list[Server] = []
         self.schedule = schedule
         self.pool: Pool
         self.gateway: Gateway
@@ -102,6 +103,11 @@ class House:
             idempotency=self.remembered,
         )
         self.server = await serve(self.gateway.app, "127.0.0.1", 0, drain_s=5)
+
+    async def face(self, gateway: Gateway) -> str:
+        """Serve one more gateway over this house, as long as the house stands; return its address."""
+        self._faces.append(await serve(gateway.app, "127.0.0.1", 0, drain_s=5))
+        return self._faces[-1].address
 
     def limiting(self) -> Limit:
         spending = load_spending(self.home / "ledger", self.home / "spending.json")
@@ -137,7 +143,7 @@ class House:
     def entries(self) -> list[Any]:
         return [entry for _, entry in read(self.home / "ledger")]
 
-    def entry(self, request_id: str, timeout_s: float = 5.0) -> RequestEntry:
+    def entry(self, request_id: str, timeout_s: float = 60.0) -> RequestEntry:
         """Return the one entry of a request; wait for it a little, since a cancelled one has no answer to wait for."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -165,7 +171,7 @@ class House:
             base_url=f"{self.server.address}/v1", api_key=key, max_retries=max_retries, http_client=client
         )
 
-    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, "it never came to be"
@@ -176,7 +182,8 @@ class House:
             client.close()
         self.gateway.drain()
         self.run(self.gateway.mirror.close())
-        self.run(self.server.stop())
+        for server in (self.server, *self._faces):
+            self.run(server.stop())
         self.run(self.pool.close())
         self.run(self.gateway.limit.close())
         self.ledger.close()

@@ -20,7 +20,6 @@ from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.platform.routes import Parts
 from tokenworks.gateway.responses.kept import digest_of
 from tokenworks.gateway.responses.waiting import WAITING
-from tokenworks.gateway.server import serve
 from tokenworks.governance.keys import SCOPES
 from tokenworks.governance.limits import Limit, Subject
 from tokenworks.ledger.bodies import named
@@ -48,7 +47,7 @@ class Faces:
         objects, artifacts = house.catalog.objects, open_artifacts(str(house.home / "a"), cache=house.home / "c")
         settings = PlatformSettings(background_concurrency=at_once)
 
-        async def begin():
+        async def begin() -> str:
             gateway = build(
                 keys=house.keys, limit=house.limiting(), releases=house.releases, pool=house.pool,
                 ledger=house.ledger, bodies=house.bodies, keep_bodies=keep_bodies, lookup=house.lookup,
@@ -56,9 +55,9 @@ class Faces:
                 idempotency=house.remembered,
             )  # fmt: skip
             self.gateways.append(gateway)
-            return await serve(gateway.app, "127.0.0.1", 0, drain_s=5)
+            return await house.face(gateway)
 
-        return house.run(begin()).address
+        return house.run(begin())
 
     def resume(self) -> None:
         self.house.run(self.gateways[-1].platform.resume())
@@ -106,7 +105,7 @@ def ended(client: openai.OpenAI, id: str) -> Any:
     return until(lambda: (found := client.responses.retrieve(id)).status in OVER and found)
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = 120.0) -> Any:
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
         assert time.monotonic() < deadline, "it never came to be"

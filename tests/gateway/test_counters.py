@@ -47,8 +47,10 @@ async def counting(
     else:
         book = MemoryBook(now=now) if now else MemoryBook()
     counters = SharedCounters(book, lambda *budget: {"log": spent()}, grace_s=0)
-    yield counters
-    await counters.close()
+    try:
+        yield counters
+    finally:
+        await counters.close()
 
 
 requests = st.lists(

@@ -29,7 +29,7 @@ class Mirrored:
 
     def __init__(self, root: Path) -> None:
         self.root, self.asked = root, []
-        self.ledger, self.metrics, self.admit = Ledger(root, "test"), Metrics(), Admit(1024)
+        self.ledger, self.metrics, self.admit = Ledger(root, "test", segment_bytes=1 << 16), Metrics(), Admit(1024)
         notes = Notes(self.ledger, bodies=None, find=lambda *_: None)
         self.mirror = Mirror(notes, self.metrics, self.admit, room=1)
         self.go = asyncio.Event()
@@ -70,7 +70,7 @@ async def mirrored(tmp_path: Path):
 
 
 async def written(mirrored: Mirrored, count: int) -> dict[str, RequestEntry]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(mirrored.shadows()) < count:
             await asyncio.sleep(0.01)
     return mirrored.shadows()
@@ -109,7 +109,7 @@ async def test_more_shadows_than_may_wait_are_dropped_and_counted(mirrored):
     assert mirrored.dropped == 3
     assert mirrored.asked == []
     mirrored.admit.draining = True
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while mirrored.dropped < WAITING + 4:
             await asyncio.sleep(0.01)
 

@@ -74,7 +74,7 @@ class Ruled:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Go on asking: files are looked at while requests come."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline, "it never came to be"
             self.client(self.house.secret).completions.create(model="complete", prompt="x", max_tokens=1)

@@ -48,7 +48,7 @@ class Rescued:
 
     def __init__(self, root: Path) -> None:
         self.root, self.asked = root, []
-        self.ledger, self.metrics = Ledger(root, "test"), Metrics()
+        self.ledger, self.metrics = Ledger(root, "test", segment_bytes=1 << 16), Metrics()
         self.rescue = Rescue(Notes(self.ledger, bodies=None, find=lambda *_: None), self.metrics)
 
     async def ask(self, canary: Callable[[], Reply], incumbent: Callable[[], Reply] = lambda: GOOD, broken: str = ""):

@@ -17,7 +17,6 @@ from referencing.jsonschema import DRAFT202012
 from tokenworks.core.label import Label
 from tokenworks.gateway.app import build
 from tokenworks.gateway.platform.routes import Parts
-from tokenworks.gateway.server import serve
 from tokenworks.ledger.bodies import named
 from tokenworks.store.artifacts import open_artifacts
 
@@ -31,15 +30,15 @@ def face(house: House, *, keep_bodies: bool) -> str:
     """Begin another face of the same house, with what keeps responses; return its address."""
     objects, artifacts = house.catalog.objects, open_artifacts(str(house.home / "a"), cache=house.home / "c")
 
-    async def begin():
+    async def begin() -> str:
         gateway = build(
             keys=house.keys, limit=house.limiting(), releases=house.releases, pool=house.pool, ledger=house.ledger,
             bodies=house.bodies, keep_bodies=keep_bodies, lookup=house.lookup,
             parts=Parts(objects, artifacts, house.home / "uploads"),
         )  # fmt: skip
-        return await serve(gateway.app, "127.0.0.1", 0, drain_s=5)
+        return await house.face(gateway)
 
-    return house.run(begin()).address
+    return house.run(begin())
 
 
 @pytest.fixture(scope="module")
@@ -161,10 +160,10 @@ def test_nothing_is_kept_where_nothing_is_to_be(house: House, client: openai.Ope
     with pytest.raises(openai.NotFoundError):
         client.responses.retrieve(said.parse().id)
     assert house.bodies.get(named("default", said.headers["x-request-id"])) is None
-    keeping_none = make(face(house, keep_bodies=False), house.secret)
-    assert keeping_none.responses.create(input="how", **ASKED).store is False
-    with pytest.raises(openai.BadRequestError, match="keeps no texts"):
-        keeping_none.responses.create(input="how", store=True, **ASKED)
+    with make(face(house, keep_bodies=False), house.secret) as keeping_none:
+        assert keeping_none.responses.create(input="how", **ASKED).store is False
+        with pytest.raises(openai.BadRequestError, match="keeps no texts"):
+            keeping_none.responses.create(input="how", store=True, **ASKED)
 
 
 def test_another_tenant_or_a_lower_clearance_sees_nothing(house: House, url: str) -> None:

@@ -67,10 +67,16 @@ async def opened(request: pytest.FixtureRequest, shared_redis: str, tmp_path: Pa
     if request.param == "memory":
         yield lambda: memory
     elif request.param == "redis":
-        book = RedisBook(shared_redis)
-        await book._redis.flushdb()
-        await book.close()
-        yield lambda: RedisBook(shared_redis)
+        books = [RedisBook(shared_redis)]
+        await books[0]._redis.flushdb()
+
+        def another() -> RedisBook:
+            books.append(RedisBook(shared_redis))
+            return books[-1]
+
+        yield another
+        for book in books:  # also of those who died
+            await book.close()
     else:
         server = await answer_calls(tmp_path / "calls", lambda name, said: answer_book(memory, name, said))
         callers: list[Caller] = []

@@ -58,7 +58,7 @@ class Provider:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None
 
     def sign_in(self, sub: str, *, client: str = CLIENT) -> str:

@@ -125,7 +125,7 @@ async def test_what_was_read_while_a_key_was_revoked_is_not_remembered(catalog: 
         def standing(self, hash: str) -> object:
             found = catalog.keys.standing(hash)
             loop.call_soon_threadsafe(reading.set)
-            assert asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(10)
+            assert asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(60)
             return found
 
     loop, reading, go_on = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()

@@ -90,7 +90,7 @@ def test_a_view_goes_on_where_another_process_left_it(tmp_path, log, entry):
 @given(steps=st.lists(st.tuples(st.sampled_from(["ask", "say", "look"]), st.integers(0, 5)), max_size=30))
 def test_whenever_it_looks_it_says_what_a_scan_of_the_log_says(tmp_path_factory, entry, steps):
     folder = tmp_path_factory.mktemp("lookup")
-    with Ledger(folder / "ledger", "gateway") as log:
+    with Ledger(folder / "ledger", "gateway", segment_bytes=1 << 16) as log:
         view = lookup(folder)
         asked, said = set(), []
         for number, (what, which) in enumerate(steps):

@@ -9,7 +9,7 @@ import pytest
 
 from tokenworks.core.errors import IntegrityError
 from tokenworks.ledger import segment
-from tokenworks.ledger.reader import follow, read, writers
+from tokenworks.ledger.reader import Cursor, follow, read, writers
 from tokenworks.ledger.writer import Ledger
 
 SMALL = 4096
@@ -75,6 +75,24 @@ def test_damage_stops_the_reading_with_file_offset_and_entry(tmp_path: Path, ent
     path.write_bytes(data)
     with pytest.raises(IntegrityError, match=rf"{path}: damaged at byte 64, entry 0"):
         list(read(tmp_path))
+
+
+def test_damage_found_later_stops_whoever_follows_at_every_look(tmp_path: Path, entry) -> None:
+    with Ledger(tmp_path, "gateway") as ledger:
+        cursor = Cursor(tmp_path / "gateway")
+        for number in range(3):
+            ledger.append(entry(number))
+        assert [place.index for place, _ in cursor.entries()] == [0, 1, 2]
+        for number in range(3, 6):
+            ledger.append(entry(number))
+    path = tmp_path / "gateway" / segment.segment_name(0)
+    data = bytearray(path.read_bytes())
+    data[segment.load(path).leaves[4][0] + 5] ^= 1
+    path.write_bytes(data)
+    for _ in range(2):
+        with pytest.raises(IntegrityError, match="entry 4"):
+            list(cursor.entries())
+    assert cursor.index == 4
 
 
 def test_a_missing_first_segment_is_no_empty_ledger(tmp_path: Path, entry) -> None:

@@ -129,3 +129,51 @@ def test_a_segment_is_loaded_with_what_it_holds_and_how_it_ends(tmp_path: Path) 
     data[starts[1] + 18] ^= 1
     path.write_bytes(path.read_bytes()[: segment.HEADER_BYTES] + data[segment.HEADER_BYTES :])
     assert (segment.load(path).stop, segment.load(path).ending) == (starts[1], "damaged")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    stop=st.integers(0, 300_000),
+    size=st.integers(1, 300_000),
+    written=st.lists(st.tuples(st.integers(0, 300_000), st.integers(0, 255)), max_size=4),
+)
+def test_any_byte_behind_the_last_frame_is_seen_wherever_it_lies(
+    stop: int, size: int, written: list[tuple[int, int]]
+) -> None:
+    data = bytearray(stop + size)
+    for spot, value in written:
+        data[spot % len(data)] = value
+    clean = segment.judge(memoryview(data), stop, 0) == "clean"
+    assert clean == (not any(data[stop:]))
+
+
+@given(content=batches, split=st.integers(0, 100))
+def test_what_was_gained_is_what_the_whole_file_says(
+    tmp_path_factory: pytest.TempPathFactory, content: Batches, split: int
+) -> None:
+    path = tmp_path_factory.mktemp("log") / segment.segment_name(0)
+    data, starts, _ = _build(content)
+    path.write_bytes(data)
+    place = split % len(starts)
+    new = segment.gained(path, starts[place], place)
+    assert new is not None
+    flat = [payload for batch in content for payload in batch]
+    assert [bytes(new.data[begin + 1 : end]) for begin, end in new.leaves] == flat[place:]
+
+
+@pytest.mark.parametrize("count", [1, 40, 400, 4000])
+def test_much_that_was_gained_at_once_is_read_to_its_end(tmp_path: Path, count: int) -> None:
+    path = tmp_path / segment.segment_name(0)
+    frames = b"".join(segment.frame(b"x" * 700, number, 0) for number in range(count))
+    path.write_bytes(bytes(segment.HEADER_BYTES) + frames + bytes(4 << 20))
+    new = segment.gained(path, segment.HEADER_BYTES, 0)
+    assert new is not None
+    assert len(new.leaves) == count
+
+
+@pytest.mark.parametrize("behind", [b"\1", bytes(100) + b"\1", b"", bytes(16)])
+def test_what_no_zeros_follow_is_left_to_a_look_at_the_whole_file(tmp_path: Path, behind: bytes) -> None:
+    path = tmp_path / segment.segment_name(0)
+    path.write_bytes(bytes(segment.HEADER_BYTES) + segment.frame(b"one", 0, 0) + behind)
+    new = segment.gained(path, segment.HEADER_BYTES, 0)
+    assert (new is None) == (len(behind) < 100)

@@ -21,7 +21,7 @@ OTHER = Transfer("other", "us-east", "away:443", "public", 10, 0)
 
 
 def report(root: Path, *entries: RequestEntry, since: float = 0.0) -> Sovereignty:
-    with Ledger(root, "gateway-0") as ledger:
+    with Ledger(root, "gateway-0", segment_bytes=1 << 16) as ledger:
         for one in entries:
             ledger.append(one)
     return sovereignty(root, since=since, until=9e9)

@@ -29,7 +29,7 @@ def request(number: int, at: float = NOON, **changes: object) -> RequestEntry:
 
 
 async def write(root: Path, entries: list[RequestEntry]) -> None:
-    ledger = Ledger(root, "gateway")
+    ledger = Ledger(root, "gateway", segment_bytes=1 << 16)
     for entry in entries:
         await ledger.record(entry)
     ledger.close()

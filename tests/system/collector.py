@@ -53,7 +53,7 @@ class Collector:
             self._service = attributes(resource.resource)["service.name"]
             self._spans += [span for scope in resource.scope_spans for span in scope.spans]
 
-    def trace(self, trace_id: str, *, spans: int, timeout_s: float = 20.0) -> dict[str, Any]:
+    def trace(self, trace_id: str, *, spans: int, timeout_s: float = 60.0) -> dict[str, Any]:
         """Return the spans of a trace as server, client, and by name; waits until there are so many."""
         end = time.monotonic() + timeout_s
         while True:

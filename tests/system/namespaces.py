@@ -75,10 +75,15 @@ class Forward:
                 taken, _ = self._listening.accept()
             except OSError:
                 return
-            far = socket.socket(socket.AF_UNIX)
+            threading.Thread(target=self._carry, args=(taken,), daemon=True).start()
+
+    def _carry(self, taken: socket.socket) -> None:
+        with taken, socket.socket(socket.AF_UNIX) as far:
             far.connect(self._path)
-            for one, other in ((taken, far), (far, taken)):
-                threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+            back = threading.Thread(target=self._pass, args=(far, taken), daemon=True)
+            back.start()
+            self._pass(taken, far)
+            back.join()
 
     def _pass(self, one: socket.socket, other: socket.socket) -> None:
         try:

@@ -7,8 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -17,6 +19,7 @@ import psutil
 from tokenworks.example.stdlib import Example, write_example
 
 CLASSES = 8
+LARGEST_BYTES = 25_000  # of a document: each of its pieces is embedded for search
 ROUTE = """
 [task]
 name = "route"
@@ -49,10 +52,7 @@ held_out = 0.1
 
 def write_tasks(folder: Path, *, each: int = 25) -> list[Path]:
     """Write a small `route` and a tiny `complete` task from the standard library into `folder`."""
-    source = folder / "whole"
-    write_example(source, owner="mailto:team@example.org")
-    rows = msgspec.json.Decoder(Example).decode_lines((source / "route.jsonl").read_bytes())
-    traffic = msgspec.json.Decoder(Example).decode_lines((source / "traffic.jsonl").read_bytes())
+    rows, traffic = _whole_example()
     counts: dict[str, int] = {}
     for row in traffic:
         counts[row.label] = counts.get(row.label, 0) + 1
@@ -65,9 +65,20 @@ def write_tasks(folder: Path, *, each: int = 25) -> list[Path]:
     (folder / "complete.toml").write_text(COMPLETE)
     docs = folder / "docs"
     docs.mkdir()
-    for path in sorted(Path(os.__file__).parent.glob("[a-c]*.py"))[:16]:
+    modules = sorted(Path(os.__file__).parent.glob("[a-c]*.py"))
+    for path in [one for one in modules if one.stat().st_size < LARGEST_BYTES][:16]:
         (docs / path.name).write_bytes(path.read_bytes())
     return [folder / "route.toml", folder / "complete.toml"]
+
+
+@cache
+def _whole_example() -> tuple[list[Example], list[Example]]:
+    """Return what the first model learns from, and what it is asked: read from the library once in a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_example(Path(folder), owner="mailto:team@example.org")
+        names = ("route.jsonl", "traffic.jsonl")
+        rows, traffic = (msgspec.json.Decoder(Example).decode_lines(Path(folder, name).read_bytes()) for name in names)
+    return rows, traffic
 
 
 def tokenworks(home: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
@@ -118,7 +129,7 @@ class Running:
         self.process.wait()
 
 
-def until_ready(url: str, ref: str, seconds: float = 60.0) -> None:
+def until_ready(url: str, ref: str, seconds: float = 240.0) -> None:
     """Wait until the engine of `ref` can answer."""
     end = time.monotonic() + seconds
     while True:
@@ -130,7 +141,7 @@ def until_ready(url: str, ref: str, seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-def gone(processes: list[psutil.Process], seconds: float = 15.0) -> bool:
+def gone(processes: list[psutil.Process], seconds: float = 60.0) -> bool:
     """Return whether all of `processes` have ended, waiting a while for it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -1,6 +1,7 @@
 """The loop closes by itself: real processes, the official client, feedback, a turn, a canary, and harm rolled back."""
 
 import asyncio
+import contextlib
 import json
 import time
 
@@ -66,6 +67,17 @@ class Users:
         raise AssertionError(f"it never happened; {self.asked} asked, {self.failed[:3]}")
 
 
+def until_answered(running):
+    """Ask `route` until it answers."""
+    end = time.monotonic() + 240
+    with openai.OpenAI(base_url=f"{running.url}/v1", api_key=running.key, max_retries=8) as api:
+        while time.monotonic() < end:
+            with contextlib.suppress(openai.APIStatusError):
+                return api.post("/classify", body={"model": "route", "input": "parse a date"}, cast_to=object)
+            time.sleep(0.1)
+    raise AssertionError("route never answered")
+
+
 @pytest.fixture(scope="module")
 def turning(tmp_path_factory):
     folder = tmp_path_factory.mktemp("flywheel")
@@ -80,7 +92,7 @@ def turning(tmp_path_factory):
         if not any(one["alias"] == "route" for one in shown(running.home, "release", "show")):
             begun = tokenworks(running.home, "release", "promote", "route@1", "--reason", "a beginning is needed")
             assert begun.returncode == 0, begun.stderr
-            time.sleep(1.0)
+        until_answered(running)  # nobody of the users is to meet an engine that is starting
         yield running
         running.stop()
 

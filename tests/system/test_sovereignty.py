@@ -82,7 +82,7 @@ def report(running):
 
 def settled(count, wanted):
     """Wait until the count is as wanted, or has had every chance to be."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while (count.sent(HERE), count.sent(FAR)) != wanted and time.monotonic() < end:
         time.sleep(0.05)
     return count.sent(HERE), count.sent(FAR)

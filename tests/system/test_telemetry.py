@@ -236,7 +236,7 @@ def kill_engine_while_it_answers(site, prompt):
 
 
 def until(condition):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)

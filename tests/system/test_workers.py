@@ -131,7 +131,7 @@ async def ask_at_once(served, key, count):
 
 def until_counted(served, least):
     """Wait until /metrics of whichever worker says how many requests all of them have answered."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with served.http() as client:
             lines = client.get("/metrics").text.splitlines()
@@ -249,7 +249,7 @@ def test_a_killed_worker_is_replaced_and_what_it_held_is_given_back(served):
         model=served.model, prompt=PROMPT, max_tokens=TOKENS
     )
     assert answer.usage.total_tokens > 0
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while {first, second} & set(served.pids()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not {first, second} & set(served.pids())
@@ -302,7 +302,7 @@ def test_sigterm_lets_answers_end_says_so_and_leaves_nothing(served):
         next(pieces)
         served.running.process.send_signal(signal.SIGTERM)
         served.hears("STOPPING=1")
-        deadline, states = time.monotonic() + 10, set()
+        deadline, states = time.monotonic() + 60, set()
         while "draining" not in states and time.monotonic() < deadline:
             with served.http() as probe:
                 states.add(probe.get("/readyz").json()["status"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import random
 import sysconfig
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ NOT_TAUGHT = frozenset(
 FEWEST, MOST = 20, 250  # examples of one module; below, it cannot be measured; above, it drowns the others
 LONGEST = 400  # characters of one example
 
+BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")  # of a statement, in the order of its fields
 ROUTE = """\
 # Which module of the standard library answers this question or docstring?
 [task]
@@ -132,7 +134,7 @@ def _at_most(most: int, examples: list[Example]) -> list[Example]:
 
 def _paragraphs(library: Path) -> Iterator[tuple[int, Example]]:
     """Yield the paragraphs of all docstrings with their position in the docstring."""
-    for path in sorted(library.rglob("*.py")):
+    for path in _sources(library):
         parts = path.relative_to(library).parts
         if NOT_TAUGHT.intersection(parts) or parts[0].startswith(("_", "config-")):
             continue
@@ -143,13 +145,32 @@ def _paragraphs(library: Path) -> Iterator[tuple[int, Example]]:
                     yield position, Example(text, parts[0].removesuffix(".py"))
 
 
+def _sources(library: Path) -> list[Path]:
+    """Return the modules in order, without a look into what was installed beside the library."""
+    found: list[Path] = []
+    for folder, below, files in os.walk(library):
+        below[:] = [name for name in below if name not in NOT_TAUGHT]
+        found += [Path(folder, name) for name in files if name.endswith(".py")]
+    return sorted(found)
+
+
 def _docstrings(path: Path) -> Iterator[str]:
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError):
         return  # a file of this Python that this Python cannot read teaches nothing
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and (
             text := ast.get_docstring(node)
         ):
             yield text
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield what a definition can lie in, in the order of `ast.walk`, which would look into every expression too."""
+    waiting = deque[ast.AST]([tree])
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        for block in BLOCKS:
+            waiting.extend(getattr(node, block, ()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -54,6 +54,7 @@ class Cursor:
     def __init__(self, folder: Path, index: int = 0) -> None:
         self.folder, self.index = folder, index
         self._path: Path | None = None
+        self._judged: Path | None = None  # the file that was once read to its end and found whole
         self._offset = segment.HEADER_BYTES
 
     def entries(self) -> Iterator[tuple[Position, AnyEntry]]:
@@ -81,21 +82,33 @@ class Cursor:
             self._path, self._offset, start = path, segment.HEADER_BYTES, int(path.stem)
         else:
             start = self.index
+            new = segment.gained(path, self._offset, start) if is_last and path == self._judged else None
+            if new is not None:
+                yield from self._entries(path, new.data, new.leaves, start, at=self._offset)
+                return
+        self._judged = None
         found = segment.load(path, self._offset, start)
-        for number, (begin, end) in enumerate(found.leaves, start):
-            if number >= self.index:
-                entry = self._decoded(found.data[begin + 1 : end], path, number)
-                # The place moves first: whoever stops listening here has had the entry.
-                self.index, self._offset = number + 1, end
-                yield Position(self.folder.name, number), entry
+        yield from self._entries(path, found.data, found.leaves, start, at=0)
         number = start + len(found.leaves)
         if found.ending == "damaged" or (found.ending == "torn" and not is_last):
             raise IntegrityError(
                 f"{path}: damaged at byte {found.stop}, entry {number}; run 'tokenworks ledger verify', "
                 "then restore the file from a backup"
             )
+        self._judged = path
         if not is_last and number == self.index:
             self._path = None
+
+    def _entries(
+        self, path: Path, data: memoryview, leaves: Sequence[tuple[int, int]], start: int, *, at: int
+    ) -> Iterator[tuple[Position, AnyEntry]]:
+        """Yield the entries at `leaves` in `data`, which begins at byte `at` of the file; the first is `start`."""
+        for number, (begin, end) in enumerate(leaves, start):
+            if number >= self.index:
+                entry = self._decoded(data[begin + 1 : end], path, number)
+                # The place moves first: whoever stops listening here has had the entry.
+                self.index, self._offset = number + 1, at + end
+                yield Position(self.folder.name, number), entry
 
     def _decoded(self, payload: memoryview, path: Path, number: int) -> AnyEntry:
         try:

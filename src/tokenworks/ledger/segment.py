@@ -23,11 +23,13 @@ HEADER_BYTES = 64
 FRAME = struct.Struct("<IIIIB")
 MAX_ENTRY_BYTES = 256 << 10
 MAX_BATCH_BYTES = 1 << 20
+GAIN_BYTES = 1 << 12  # read first of what may have been written: an entry has some hundred bytes
 _BODY = struct.Struct("<IIIB")
 _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<8sQQ")  # magic, number of the first entry, bytes of the file
 _MASK = 0xFFFFFFFF
 _ZEROS = bytes(1 << 20)
+_ZEROS_AT_ONCE = bytes(1 << 16)  # small enough to stay in the processor's own cache
 
 Ending = Literal["clean", "torn", "damaged"]
 
@@ -47,13 +49,20 @@ class Spans(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What a segment file holds from some place on."""
+    """What a segment file holds from some place on; places are those in the file."""
 
     data: memoryview
     first: int  # number of the segment's first entry
     leaves: list[tuple[int, int]]
     stop: int
     ending: Ending
+
+
+class Gained(NamedTuple):
+    """What was written behind a place in a segment file; places are those in `data`."""
+
+    data: memoryview
+    leaves: list[tuple[int, int]]
 
 
 def segment_name(first: int) -> str:
@@ -134,6 +143,24 @@ def load(path: Path, offset: int = HEADER_BYTES, number: int | None = None) -> C
         data = again
 
 
+def gained(path: Path, offset: int, number: int) -> Gained | None:
+    """Return the whole frames from `offset` on, the first being entry `number`, where nothing but zeros comes next.
+
+    Reads what was written instead of the whole file, for who comes back to one that was judged before. None: only
+    `load` can say what lies there, a write under way, damage or the file's end.
+    """
+    wanted = GAIN_BYTES
+    with path.open("rb", buffering=0) as file:
+        while True:
+            data = os.pread(file.fileno(), wanted, offset)
+            found = scan(memoryview(data), 0, number)
+            if data[found.stop : found.stop + FRAME.size] == _ZEROS[: FRAME.size]:
+                return Gained(memoryview(data), found.leaves)
+            if len(data) < wanted or wanted > found.stop + FRAME.size + MAX_ENTRY_BYTES:
+                return None
+            wanted *= 8
+
+
 def frame(payload: bytes, number: int, batch: int) -> bytes:
     """Return `payload` as a frame."""
     return b"".join(frames([payload], number, batch))
@@ -181,7 +208,7 @@ def judge(data: memoryview, stop: int, number: int) -> Ending:
     A batch is written only after the one before it is durable. So whole frames of a batch that began after entry
     `number` prove that the entry was once there: damage. Without any, the last write was torn.
     """
-    rest = bytes(data[stop:]).rstrip(b"\0")
+    rest = bytes(data[stop : _last_written(data, stop)])
     if not rest:
         return "clean"
     if len(rest) > MAX_BATCH_BYTES:
@@ -191,6 +218,20 @@ def judge(data: memoryview, stop: int, number: int) -> Ending:
         if whole is not None and 0 < (whole - number) & _MASK < 1 << 31:
             return "damaged"
     return "torn"
+
+
+def _last_written(data: memoryview, stop: int) -> int:
+    """Return where the zeros at the end of `data` begin, `stop` at the earliest.
+
+    Nearly all of a segment is zeros that nobody has written over: whole chunks of them are passed by at once.
+    """
+    end = len(data)
+    while end > stop:
+        chunk = bytes(data[max(stop, end - len(_ZEROS_AT_ONCE)) : end])
+        if chunk != _ZEROS_AT_ONCE[: len(chunk)]:
+            return end - len(chunk) + len(chunk.rstrip(b"\0"))
+        end -= len(chunk)
+    return stop
 
 
 def _marks(rest: bytes, number: int) -> Iterator[int]:

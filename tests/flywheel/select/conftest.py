@@ -19,6 +19,6 @@ from tokenworks.store.catalog import open_catalog
 def home(tmp_path: Path) -> Iterator[Home]:
     catalog = open_catalog(f"sqlite:///{tmp_path}/catalog.db")
     artifacts = open_artifacts(str(tmp_path / "artifacts"), cache=tmp_path / "cache")
-    with Ledger(tmp_path / "ledger", "test-0") as ledger, Bodies(tmp_path / "bodies") as bodies:
+    with Ledger(tmp_path / "ledger", "test-0", segment_bytes=1 << 16) as ledger, Bodies(tmp_path / "bodies") as bodies:
         yield Home(tmp_path / "ledger", Runner(catalog, artifacts, ledger, tmp_path), bodies)
     catalog.close()

@@ -66,7 +66,7 @@ async def called(answer: Answer = echo) -> AsyncIterator[tuple[Server, Callable[
         return callers[-1]
 
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             yield server, call
     finally:
         for caller in callers:

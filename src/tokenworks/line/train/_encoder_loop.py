@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tokenworks.core.stage import Progress
 from tokenworks.line.train._checkpoint import load_tensors, save_tensors
 from tokenworks.line.train._encoder_torch import Encoder
+from tokenworks.line.train._uncompiled import uncompiled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,7 @@ def run(
     import torch
 
     tensors = {name: tensor.requires_grad_(True) for group in groups for name, tensor in group.tensors.items()}
-    optimiser = torch.optim.AdamW(
+    optimiser = uncompiled(torch.optim.AdamW)(
         [
             {"params": [*group.tensors.values()], "lr": group.peak, "weight_decay": group.weight_decay}
             for group in groups

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tokenworks.core.errors import DataError
 from tokenworks.core.stage import Progress
 from tokenworks.line.train._checkpoint import load_tensors, save_tensors
+from tokenworks.line.train._uncompiled import uncompiled
 from tokenworks.line.train.causal.allocator import kept_memory
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def fit(
     import torch  # heavy: only training pays for it
 
     torch.set_num_threads(threads)
-    optimiser = torch.optim.AdamW(trained.values(), lr=learning_rate, weight_decay=0.0, fused=True)
+    optimiser = uncompiled(torch.optim.AdamW)(trained.values(), lr=learning_rate, weight_decay=0.0, fused=True)
     told = _restore(checkpoint, trained, optimiser)
     saved = started = time.monotonic()
     done_before = len(told)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from tokenworks.line.train._uncompiled import uncompiled
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -78,8 +80,9 @@ def fit_head(
         counts = torch.cat([counts, extra.weights])
     weight = torch.zeros(classes, embeddings.shape[1], requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)
+    solvers = uncompiled(torch.optim.LBFGS)
     for share in (0.0, noise) if noise else (0.0,):
-        solver = torch.optim.LBFGS([weight, bias], max_iter=100, history_size=10, line_search_fn="strong_wolfe")
+        solver = solvers([weight, bias], max_iter=100, history_size=10, line_search_fn="strong_wolfe")
 
         def loss(share: float = share, solver: torch.optim.LBFGS = solver) -> Tensor:
             solver.zero_grad()

@@ -14,6 +14,7 @@ from tokenworks.core.errors import DataError
 from tokenworks.core.stage import Progress
 from tokenworks.line.train._chat_tokens import Sample, Samples
 from tokenworks.line.train._sft import Recipe, Trainee, batch_loss, batches, trainee
+from tokenworks.line.train._uncompiled import uncompiled
 from tokenworks.line.train.causal.allocator import kept_memory
 
 SMALL = 60_000_000  # parameters: up to here all are trained, above only adapters
@@ -134,7 +135,7 @@ def _speed(learner: Trainee, samples: Sequence[Sample], recipe: Recipe) -> float
     """Return tokens per second of whole steps, the first one not counted."""
     import torch
 
-    optimiser = torch.optim.AdamW(learner.trained.values(), lr=0.0, fused=True)
+    optimiser = uncompiled(torch.optim.AdamW)(learner.trained.values(), lr=0.0, fused=True)
     tokens, started = 0, 0.0
     order = batches(samples, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
     for number, picks in enumerate(islice(order, 200)):

@@ -37,6 +37,7 @@ SAMPLE_CHARACTERS = 4 << 20  # of text for the plan's own tokenizer
 TOKENIZER_CHARACTERS = 32 << 20  # of text at most for the model's tokenizer
 HELD_OUT_CHARACTERS = 1 << 20  # of held-out text at most for early stopping
 MEASURE_S = 3.0  # for each candidate size
+FORETELL_S = 1.0  # where only the duration depends on it
 RESERVE = 0.06  # of the time, for held-out checks, checkpoints and a machine that slows down
 FINISH_S = 2.0  # to load libraries and write the folder
 
@@ -75,10 +76,12 @@ def _make_plan(folder: Path, params: Params, budget: Budget, bench: Bench, start
     reading_s = min(text.corpus_bytes / text.bytes_per_s, 0.15 * budget.amount)
     training_s = max(1.0, (budget.amount - spent - reading_s - FINISH_S - 3 * MEASURE_S) * (1 - RESERVE))
 
+    measure_s = MEASURE_S if budget.kind == "seconds" else FORETELL_S
+
     def speed(shape: Shape) -> float:
         bench.progress(0, None, unit="", note=f"measuring {shape.parameters / 1e6:.1f} M parameters")
         return planning.tokens_per_s(
-            shape, planning.BATCH_TOKENS // shape.context or 1, getattr(torch, dtype), seconds=MEASURE_S
+            shape, planning.BATCH_TOKENS // shape.context or 1, getattr(torch, dtype), seconds=measure_s
         )
 
     shape, measured = planning.choose(shapes, budget, text.unique_tokens, seconds=training_s, speed=speed)
@@ -131,6 +134,7 @@ def _write_plan(
 
     batch = windows_per_step(taken.tokens, shape.context)
     steps = max(1, taken.tokens // (batch * shape.context))
+    assert taken.tokens_per_s is not None
     tokens = steps * batch * shape.context
     share = min(1.0, 1.25 * tokens / text.unique_tokens)
     unique = max(1, int(text.unique_tokens * share))
@@ -157,15 +161,16 @@ def _write_plan(
 
 
 def _why(taken: Measured, measured: list[Measured], text: _Survey) -> str:
-    others = "; ".join(
-        f"{one.parameters / 1e6:.1f} M at {one.tokens_per_s:,.0f} tokens/s -> {one.expected_loss:.3f}"
-        for one in measured
-    )
+    others = "; ".join(f"{one.parameters / 1e6:.1f} M{_pace(one)} -> {one.expected_loss:.3f}" for one in measured)
     return (
         f"{taken.parameters / 1e6:.1f} M parameters have the lowest loss expected by the data-constrained law "
-        f"(Muennighoff 2023, own constants) of those measured here: {others} nats/token; "
+        f"(Muennighoff 2023, own constants) of those looked at: {others} nats/token; "
         f"{text.unique_tokens:,} unique tokens"
     )
+
+
+def _pace(one: Measured) -> str:
+    return "" if one.tokens_per_s is None else f" at {one.tokens_per_s:,.0f} tokens/s"
 
 
 def _train(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:

@@ -67,6 +67,21 @@ def test_the_chosen_size_has_the_lowest_expected_loss_of_those_measured():
     assert len(measured) >= 2
 
 
+@pytest.mark.parametrize("budget", [Budget(kind="tokens", amount=2e7), Budget(kind="flops", amount=1e16)])
+def test_a_budget_that_no_clock_counts_measures_only_the_size_that_is_taken(budget):
+    tried = []
+
+    def speed(shape):
+        tried.append(shape)
+        return 1000.0
+
+    shape, looked_at = choose(SHAPES, budget, 1e12, seconds=1, speed=speed)
+    assert tried == [shape]
+    assert len(looked_at) >= 2
+    assert [one.width for one in looked_at if one.tokens_per_s] == [shape.width]
+    assert min(looked_at, key=lambda one: one.expected_loss).width == shape.width
+
+
 def test_a_small_corpus_is_not_read_for_ever():
     _, measured = choose(SHAPES, Budget(kind="tokens", amount=1e9), 1e4, seconds=1, speed=lambda shape: 1.0)
     assert all(one.tokens <= MOST_EPOCHS * 1e4 for one in measured)

@@ -45,7 +45,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     width: int
     layers: int
     parameters: int
-    tokens_per_s: float
+    tokens_per_s: float | None  # None: not tried, for a budget in tokens or operations goes as far at any speed
     tokens: int
     expected_loss: float  # nats per token on the law's own scale: for ranking only
 
@@ -111,14 +111,15 @@ def choose(
 ) -> tuple[Shape, list[Measured]]:
     """Return the shape with the lowest expected loss, and the candidates measured on the way.
 
-    Starts from the size that the law would take on a machine without overheads and walks towards lower loss, one
-    measurement of `speed` (tokens per second) for each size looked at. `seconds` is what training itself may take.
+    Starts from the size that the law would take on a machine without overheads and walks towards lower loss. Where
+    the budget is time, `speed` (tokens per second) is measured for each size looked at; else for the one taken, to
+    foretell how long it takes. `seconds` is what training itself may take.
     """
     seen: dict[int, Measured] = {}
 
     def look(index: int) -> Measured:
         if index not in seen:
-            rate = speed(shapes[index])
+            rate = speed(shapes[index]) if budget.kind == "seconds" else None
             seen[index] = _measured(shapes[index], budget, unique, seconds, rate)
         return seen[index]
 
@@ -128,6 +129,8 @@ def choose(
         while 0 <= place + step < len(shapes) and look(place + step).expected_loss < best.expected_loss:
             place += step
             best = seen[place]
+    if best.tokens_per_s is None:
+        seen[place] = msgspec.structs.replace(best, tokens_per_s=round(speed(shapes[place]), 1))
     return shapes[place], [seen[index] for index in sorted(seen)]
 
 
@@ -140,17 +143,17 @@ def _first_guess(shapes: list[Shape], budget: Budget, unique: float, seconds: fl
     return min(range(len(shapes)), key=lambda index: abs(shapes[index].multiplied / wanted - 1))
 
 
-def _measured(shape: Shape, budget: Budget, unique: float, seconds: float, rate: float) -> Measured:
+def _measured(shape: Shape, budget: Budget, unique: float, seconds: float, rate: float | None) -> Measured:
     affordable = {
-        "seconds": rate * seconds,
+        "seconds": (rate or 0.0) * seconds,
         "flops": budget.amount / (scaling.FLOPS_PER_WEIGHT * shape.multiplied),
         "tokens": budget.amount,
     }[budget.kind]
     tokens = max(1.0, min(affordable, MOST_EPOCHS * unique))
     expected = scaling.data_constrained_loss(LAW, shape.multiplied, tokens, unique)
     return Measured(
-        width=shape.width, layers=shape.layers, parameters=shape.parameters, tokens_per_s=round(rate, 1),
-        tokens=int(tokens), expected_loss=round(expected, 4),
+        width=shape.width, layers=shape.layers, parameters=shape.parameters,
+        tokens_per_s=None if rate is None else round(rate, 1), tokens=int(tokens), expected_loss=round(expected, 4),
     )  # fmt: skip
 
 
