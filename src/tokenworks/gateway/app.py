@@ -32,6 +32,7 @@ from tokenworks.gateway.models import listing
 from tokenworks.gateway.moderations import Detectors, moderating
 from tokenworks.gateway.notes import BodyStore, Notes, Writer
 from tokenworks.gateway.openai.face import Face
+from tokenworks.gateway.openapi.serving import describing
 from tokenworks.gateway.platform.elsewhere import worker
 from tokenworks.gateway.platform.routes import Parts, Platform, platform
 from tokenworks.gateway.releases import Releases
@@ -181,6 +182,7 @@ def build(
             place: (endpoint, fold([border, identify, Service(rules, ACTIONS[endpoint]), admit], handle))
             for place, (endpoint, handle) in added.routes.items()
         }
+    routes["GET", "/openapi.json"] = ("openapi", fold([border], describing(lambda: face.served)))
     face = Face(tokens, routes, max_body=int(server.max_body_mb * 1e6))
     return Gateway(
         app=face,

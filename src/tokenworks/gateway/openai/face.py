@@ -33,6 +33,7 @@ class Face:
         self._exact = {**{key: value for key, value in routes.items() if "*" not in key[1]}, **token_routes}
         self._named = [(method, _pattern(path), to) for (method, path), to in routes.items() if "*" in path]
         self._max_body = max_body
+        self.served = (*routes, *token_routes)  # every method and path that is answered
 
     async def __call__(self, incoming: Incoming) -> None:
         """Answer a request."""
