@@ -107,7 +107,7 @@ def _responses(one: Operation, schemas: Schemas) -> Schema:
     if one.events is not None:
         content["text/event-stream"] = {"schema": _event(one, schemas)}
     names = OF_TOKENS if one.refusals is TOKENS else ()
-    answer = {"description": one.summary, "headers": told(*names), "content": content}
+    answer = {"description": one.summary, "headers": told(*one.answered, *names), "content": content}
     refused = {status: {"$ref": f"#/components/responses/{_name(one, status)}"} for status in one.refusals}
     answers = dict.fromkeys((one.status, *one.also), answer)
     return {str(status): shown for status, shown in sorted({**refused, **answers}.items())}
@@ -132,7 +132,7 @@ def _refusals(operations: list[Operation], schemas: Schemas) -> Schema:
         for status in sorted(one.refusals):
             found[_name(one, status)] = {
                 "description": SAYS[status],
-                "headers": told(*OF_REFUSALS.get(status, ())),
+                "headers": told(*one.answered, *OF_REFUSALS.get(status, ())),
                 "content": {"application/json": {"schema": schemas.of(family, one.refusal)}},
             }
     return dict(sorted(found.items()))

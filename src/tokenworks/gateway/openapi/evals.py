@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from tokenworks.gateway.openapi.files import LABEL
@@ -15,6 +16,14 @@ from tokenworks.gateway.platform.evals import CreateEval, UpdateEval
 from tokenworks.gateway.platform.runs import CreateRun
 
 RunStatus = Literal["queued", "in_progress", "completed", "failed", "canceled"]
+
+
+class RowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a row holds. Requests that were logged are no source here."""
+
+    type: Literal["custom"]
+    item_schema: dict[str, Any]
+    include_sample_schema: bool = False
 
 
 class RowSchema(Shown, frozen=True, kw_only=True):
@@ -165,7 +174,7 @@ OPERATIONS = (
         id="createEval",
         summary="Say what is measured, and by which criteria",
         body=CreateEval,
-        narrowed={"testing_criteria": Criteria},
+        narrowed={"testing_criteria": Criteria, "data_source_config": RowConfig},
         answer=Eval,
         status=201,
     ),

@@ -202,9 +202,10 @@ class CheckpointList(Page, frozen=True, kw_only=True):
     data: list[Checkpoint]
 
 
+NOTHING = Annotated[list[Any], Meta(max_length=0)] | None  # what is refused where it says anything
 MANY = Query(name="limit", type=Annotated[int, Meta(ge=1, le=10_000)], summary="So many at most")
 PURPOSE = Query(name="purpose", type=str, summary="Files for this alone")
-METADATA = Query(name="metadata", type=dict[str, str], summary="Jobs with this metadata alone", family=True)
+METADATA = Query(name="metadata", type=dict[str, Any], summary="Jobs with this metadata alone", family=True)
 FILE, JOB, BATCH = "/v1/files/{file_id}", "/v1/fine_tuning/jobs/{job_id}", "/v1/batches/{batch_id}"
 _file = partial(Operation, tag="Files", refusals=SERVICE)
 _job = partial(Operation, tag="Fine-tuning", refusals=SERVICE | {404})
@@ -250,6 +251,7 @@ OPERATIONS = (
         id="createFineTuningJob",
         summary="Tune a model",
         body=CreateJob,
+        narrowed={"integrations": NOTHING},
         answer=Job,
     ),
     _job(

@@ -12,17 +12,16 @@ from tokenworks.gateway.layers.once import LONGEST
 Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "string", "pattern": "^[0-9]+$"}
-_FLAG: Schema = {"enum": ["yes", "no"]}
 LABELS = [str(label) for label in Label]
 ASKED: dict[str, tuple[Schema, str]] = {
     "x-request-id": (
-        {"type": "string", "pattern": "^[A-Za-z0-9._:-]{8,64}$"},
-        "Your own id of the request: 8 to 64 letters, digits and ._:-, else a new one is made.",
+        _TEXT,
+        "Your own id of the request: 8 to 64 letters, digits and `._:-`; what is something else is replaced.",
     ),
     "x-tokenworks-label": ({"enum": LABELS}, "The data class of what is sent."),
     "x-tokenworks-conversation": (_TEXT, "What belongs together; the ledger has a pseudonym of it."),
-    "x-tokenworks-learn": (_FLAG, "`no`: nothing may be learned from the answer."),
-    "x-tokenworks-receipt": (_FLAG, "`yes`: a signed promise of the ledger entry comes with the answer."),
+    "x-tokenworks-learn": (_TEXT, "`no`: nothing may be learned from the answer."),
+    "x-tokenworks-receipt": (_TEXT, "`yes`: a signed promise of the ledger entry comes with the answer."),
     "x-tokenworks-priority": ({"enum": list(NAMES)}, "How urgent it is; only ever less than is usual for the key."),
     "x-tokenworks-deadline-ms": (
         {"type": "integer", "minimum": 1, "maximum": LONGEST_MS},

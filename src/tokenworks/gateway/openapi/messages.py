@@ -135,6 +135,7 @@ _asked = partial(
     refusals=TOKENS,
     refusal=Refusal,
     headers=HEADERS,
+    answered=("request-id",),
 )
 OPERATIONS = (
     _asked(

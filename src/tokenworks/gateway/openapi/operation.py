@@ -69,6 +69,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     refusal: Any = Refusal
     query: tuple[Query, ...] = ()
     headers: tuple[str, ...] = ()
+    answered: tuple[str, ...] = ()  # headers of every answer
     family: str = ""  # what the names of its types begin with
     narrowed: Mapping[str, Any] = {}  # fields that are parsed in two steps, with what the second step takes
     optional: tuple[tuple[str, str], ...] = ()  # (type, field) that may be left out, though the parser has it

@@ -28,6 +28,7 @@ class Schemas:
         families.setdefault("", [])
         for family, those in sorted(families.items()):
             self._add(family, those)
+        self._drop_unused()
 
     def of(self, family: str, type: Any) -> Schema:
         """Return the schema of a type that an operation of the family names."""
@@ -44,6 +45,11 @@ class Schemas:
             for name, field in one.optional:
                 components[name]["required"] = [each for each in components[name]["required"] if each != field]
         self.components |= {f"{family}{name}": schema for name, schema in components.items()}
+
+    def _drop_unused(self) -> None:
+        """Forget what a narrowed field no longer names."""
+        named = msgspec.json.encode([self.components, list(self._found.values())])
+        self.components = {name: one for name, one in self.components.items() if f'"{AT}{name}"'.encode() in named}
 
 
 def _types(one: Operation) -> list[Any]:

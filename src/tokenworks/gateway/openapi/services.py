@@ -16,7 +16,8 @@ from tokenworks.gateway.rerank import Wanted as Ranked
 from tokenworks.gateway.search import SearchBody
 from tokenworks.governance.opinions import Opinion
 
-Opinions = Opinion | Annotated[list[Opinion], Meta(max_length=MOST_AT_ONCE)]
+EACH = "Each is one piece of feedback, taken for itself: what cannot be taken is answered by its error."
+Opinions = Opinion | Annotated[list[Any], Meta(max_length=MOST_AT_ONCE, description=EACH)]
 
 
 class Model(Shown, frozen=True, kw_only=True):
@@ -188,6 +189,7 @@ class Readiness(Shown, frozen=True, kw_only=True):
     policies: PolicyState
 
 
+NOTHING = Annotated[dict[str, Any], Meta(max_length=0)] | None  # what is refused where it says anything
 ONCE = ("idempotency-key",)
 NOTED = ("x-tokenworks-receipt",)
 _rank = partial(
@@ -237,6 +239,7 @@ OPERATIONS = (
         tag="Search",
         summary="Search the documents",
         body=SearchBody,
+        narrowed={"filters": NOTHING},
         answer=FoundPassages,
         refusals=SERVICE | {404},
         headers=NOTED,
