@@ -28,7 +28,7 @@ ASKED: dict[str, tuple[Schema, str]] = {
         "How long the whole answer may take.",
     ),
     "idempotency-key": (
-        {"type": "string", "minLength": 1, "maxLength": LONGEST},
+        {"type": "string", "maxLength": LONGEST},
         "The same key with the same content is answered once.",
     ),
 }
