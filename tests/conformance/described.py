@@ -25,7 +25,7 @@ CHECKS = [
 ]
 WRITERS = ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses")
 SHORT = {"max_tokens": 2, "max_output_tokens": 2}  # of an answer, wherever its length can be said
-NOT_SO = ("unknown_parameter", "missing_required_parameter", "invalid_type", "invalid_json")
+NOT_SO = ("unknown field", "is missing; add it", "the body ")  # the gateway's words; an engine has its own
 TIMEOUT_S = 60
 
 
@@ -83,9 +83,8 @@ class Described:
         case.validate_response(answer, checks=CHECKS)
         assert answer.status_code != 500, answer.text
         if mode is GenerationMode.POSITIVE and answer.status_code == 400:
-            error = answer.json()["error"]
-            ours = "request_id" in answer.json() or "request_id" in error  # an engine refuses what it cannot do
-            assert not ours or error.get("code") not in NOT_SO, answer.text
+            said = answer.json()["error"]["message"]
+            assert not any(words in said for words in NOT_SO), answer.text
         if case.operation.tags == ["Health"]:
             return
         if case.operation.tags[0] in ("Tokens", "Messages") or case.operation.label == "POST /v1/responses":

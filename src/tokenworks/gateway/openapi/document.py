@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from tokenworks.core.version import __version__
 from tokenworks.gateway.openapi import evals, files, messages, responses, services, tokens
 from tokenworks.gateway.openapi.headers import OF_REFUSALS, OF_TOKENS, headers, parameters, told
-from tokenworks.gateway.openapi.operation import HEALTH, TOKENS, Operation, Refusal
+from tokenworks.gateway.openapi.operation import HEALTH, TOKENS, Operation, Query, Refusal
 from tokenworks.gateway.openapi.schemas import Schema, Schemas
 
 Place = tuple[str, str]
@@ -96,7 +95,7 @@ def _operation(one: Operation, schemas: Schemas) -> Schema:
 _NAME = {"type": "string", "minLength": 1}
 
 
-def _query(query: Any, one: Operation, schemas: Schemas) -> Schema:
+def _query(query: Query, one: Operation, schemas: Schemas) -> Schema:
     form: Schema = {"style": "deepObject", "explode": True} if query.family else {}
     shown = {"name": query.name, "in": "query", "required": False, "description": query.summary, **form}
     return {**shown, "schema": schemas.of(one.family, query.type)}
