@@ -23,7 +23,7 @@ from tokenworks.gateway.openapi.operation import HEALTH, NAMED
 FULL = os.environ.get("FUZZ") == "full"
 EXAMPLES = 100 if FULL else 2  # of each kind to each operation
 SEED = random.SystemRandom().randrange(2**32) if FULL else 1
-pytestmark = [pytest.mark.xdist_group("conformance"), pytest.mark.timeout(7200 if FULL else 120)]
+pytestmark = [pytest.mark.xdist_group("conformance"), pytest.mark.timeout(7200 if FULL else 300)]
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def test_models_and_passages_are_of_the_official_types(served, http):
 def test_files_and_batches_are_of_the_official_types(http):
     sent = http.post("files", files={"file": ("rows.jsonl", b"{}\n")}, data={"purpose": "batch"})
     file = strictly(openai.types.FileObject, sent.content)
-    strictly(SyncCursorPage[openai.types.FileObject], http.get("files").content)
+    strictly(SyncCursorPage[openai.types.FileObject], http.get("files", params={"purpose": "batch"}).content)
     asked = {"input_file_id": file.id, "endpoint": "/v1/embeddings", "completion_window": "24h"}
     made = strictly(openai.types.Batch, http.post("batches", json=asked).content)
     strictly(openai.types.Batch, http.get(f"batches/{made.id}").content)
