@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tokenworks.core.version import __version__
-from tokenworks.gateway.openapi import evals, files, messages, responses, services, tokens
+from tokenworks.gateway.openapi import evals, files, jobs, messages, responses, services, tokens
 from tokenworks.gateway.openapi.headers import OF_REFUSALS, OF_TOKENS, headers, parameters, told
 from tokenworks.gateway.openapi.operation import HEALTH, TOKENS, Operation, Query, Refusal
 from tokenworks.gateway.openapi.schemas import Schema, Schemas
@@ -17,6 +17,7 @@ ALL = (
     *responses.OPERATIONS,
     *services.OPERATIONS,
     *files.OPERATIONS,
+    *jobs.OPERATIONS,
     *evals.OPERATIONS,
 )
 DESCRIBED = {one.place: one for one in ALL}
