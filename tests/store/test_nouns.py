@@ -217,3 +217,11 @@ def test_objects_are_listed_by_kind_and_scope_and_can_be_deleted(catalog: Catalo
     assert catalog.objects.delete("file", "f2")
     assert not catalog.objects.delete("file", "f2")
     assert catalog.objects.get("file", "f2") is None
+
+
+def test_what_no_database_can_name_does_not_exist(catalog: Catalog) -> None:
+    catalog.models.add(_version())
+    assert catalog.objects.get("file", "f\0") is None
+    for ref in ("route@" + "9" * 23, "route@" + "9" * 5000, "ro\0ute@1"):
+        with pytest.raises(NotFoundError):
+            catalog.models.find(ref)

@@ -44,6 +44,7 @@ GROUPS = (
     "doctor",
     "report",
     "top",
+    "openapi",
 )
 for _group in GROUPS:
     import_module(f"tokenworks.cli.{_group}").register(app)

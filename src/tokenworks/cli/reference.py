@@ -1,4 +1,4 @@
-"""Write a reference page per command from the command line itself: `make docs`."""
+"""Write a reference page per command from the command line itself, and the API's description: `make docs`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import typer.main
 from typer.core import TyperGroup
 
 from tokenworks.cli.main import app
+from tokenworks.cli.openapi import text as openapi
 from tokenworks.core.files import write_atomic
 
 Command = Any  # typer keeps its click to itself: the types of commands have no public name
 
 
 def pages() -> dict[str, str]:
-    """Return file name -> Markdown for every command, and an index."""
+    """Return file name -> Markdown for every command, an index, and openapi.json."""
     root = typer.main.get_command(app)
     assert isinstance(root, TyperGroup)
     made = {f"{name}.md": _page(command, name) for name, command in sorted(root.commands.items())}
     rows = [f"| [`{name}`]({name}.md) | {_first(command)} |" for name, command in sorted(root.commands.items())]
     made["index.md"] = "# Commands\n\n| command | what it does |\n|---|---|\n" + "\n".join(rows) + "\n"
+    made["openapi.json"] = openapi()
     return made
 
 

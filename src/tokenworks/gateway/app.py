@@ -32,6 +32,7 @@ from tokenworks.gateway.models import listing
 from tokenworks.gateway.moderations import Detectors, moderating
 from tokenworks.gateway.notes import BodyStore, Notes, Writer
 from tokenworks.gateway.openai.face import Face
+from tokenworks.gateway.openapi.serving import describing
 from tokenworks.gateway.plain.plain import Plain
 from tokenworks.gateway.plain.plans import Plans
 from tokenworks.gateway.platform.elsewhere import worker
@@ -183,6 +184,7 @@ def build(
             place: (endpoint, fold([border, identify, Service(rules, ACTIONS[endpoint]), admit], handle))
             for place, (endpoint, handle) in added.routes.items()
         }
+    routes["GET", "/openapi.json"] = ("openapi", fold([border], describing(lambda: face.served)))
     max_body = int(server.max_body_mb * 1e6)
     plain = None
     if look is None and around is list:  # layers that are not in the list have no place in its short form

@@ -12,6 +12,7 @@ from tokenworks.core.errors import StoreError
 from tokenworks.gateway.errors import ApiError, bad_request
 from tokenworks.gateway.exchange import Exchange, Reply
 from tokenworks.gateway.layers.authorise import require_scope
+from tokenworks.gateway.layers.once import check_key
 from tokenworks.gateway.layers.record import not_recorded
 from tokenworks.gateway.notes import Notes, Writer
 from tokenworks.gateway.openai.bodies import check_text, decode, malformed
@@ -60,6 +61,7 @@ class Feedback:
     async def __call__(self, exchange: Exchange) -> Reply:
         """Answer with the feedback object: 201 when new, 200 when it was sent before. A list is answered by a list."""
         require_scope(exchange.who, "feedback")
+        check_key(exchange.idempotency_key)
         exchange.body = await exchange.read()
         if exchange.body.lstrip()[:1] == b"[":
             return await self._many(exchange)

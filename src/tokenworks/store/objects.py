@@ -50,6 +50,8 @@ class Objects:
 
     def get(self, kind: str, id: str) -> Object | None:
         """Return the object, or None."""
+        if "\0" in id:  # PostgreSQL has no text with a zero byte in it, so nothing is called so
+            return None
         found = self._all(select(schema.objects).where(*_named(kind, id)))
         return found[0] if found else None
 

@@ -14,6 +14,7 @@ from tokenworks.store.database import Database, from_row, to_row
 from tokenworks.store.nouns import Corpus, Dataset
 
 T = TypeVar("T", bound=msgspec.Struct)
+DIGITS = 9  # of a version: what is longer is none, and no database has an integer for it
 
 
 def next_number(database: Database, connection: Connection, name: str) -> int:
@@ -119,7 +120,7 @@ class Models:
     def find(self, ref: str) -> ModelVersion:
         """Return the version that `name@number` names; raise `NotFoundError`."""
         model, _, number = ref.rpartition("@")
-        if not model or not number.isdecimal():
+        if not model or "\0" in model or not number.isdecimal() or len(number) > DIGITS:
             raise NotFoundError(f"{ref!r} names no model version; write it as name@number, such as route@1")
         return self.get(model, int(number))
 

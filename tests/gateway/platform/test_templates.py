@@ -15,7 +15,7 @@ def test_values_are_found_by_their_path():
     assert lookup(" item.a.b-c ", values) == ["x", {"y": 2}]
 
 
-@pytest.mark.parametrize("path", ["item.b", "item.a.b", "item.list.7", "item.list.-1"])
+@pytest.mark.parametrize("path", ["item.b", "item.a.b", "item.list.7", "item.list.-1", "item.list." + "9" * 5000])
 def test_a_missing_value_is_named(path):
     with pytest.raises(DataError, match=path.replace(".", r"\.")):
         render("{{ " + path + " }}", {"item": {"a": "text", "list": [1]}})

@@ -10,7 +10,8 @@ LONGEST_MS = 86_400_000
 
 def whole_answer_s(header: str) -> float:
     """Return the seconds that `x-tokenworks-deadline-ms` gives the whole answer; raise 400 where it is no such time."""
-    if not header.isascii() or not header.isdecimal() or not 0 < int(header[:12]) <= LONGEST_MS:
+    plain = header.isascii() and header.isdecimal() and len(header) <= 12
+    if not plain or not 0 < int(header) <= LONGEST_MS:
         raise bad_request(
             f"{HEADER} {header[:40]!r} is no whole number of milliseconds from 1 to {LONGEST_MS}", param=HEADER
         )

@@ -41,6 +41,7 @@ class Face:
         self._exact = {**{key: value for key, value in routes.items() if "*" not in key[1]}, **token_routes}
         self._named = [(method, _pattern(path), to) for (method, path), to in routes.items() if "*" in path]
         self._max_body = max_body
+        self.served = (*routes, *token_routes)  # every method and path that is answered
 
     async def __call__(self, incoming: Incoming) -> None:
         """Answer a request."""
@@ -59,12 +60,16 @@ class Face:
         for known_method, pattern, (endpoint, handle) in self._named:
             if incoming.method == known_method and (named := pattern.fullmatch(incoming.raw_path)):
                 return await handle(conversation.exchange(endpoint, *map(unquote, named.groups())))
-        return self._unknown(incoming.method, incoming.path).reply(conversation.request_id)
+        return self._unknown(incoming.method, incoming.path, incoming.raw_path).reply(conversation.request_id)
 
-    def _unknown(self, method: str, path: str) -> ApiError:
-        methods = sorted({known for known, known_path in self._exact if known_path == path})
+    def _methods(self, path: str, raw_path: str) -> set[str]:
+        named = {method for method, pattern, _ in self._named if pattern.fullmatch(raw_path)}
+        return named | {method for method, exact in self._exact if exact == path}
+
+    def _unknown(self, method: str, path: str, raw_path: str) -> ApiError:
+        methods = sorted(self._methods(path, raw_path))
         if methods:
-            message = f"{path} is asked with {' or '.join(methods)}, not {method}"
+            message = f"{path[:200]} is asked with {' or '.join(methods)}, not {method}"
             allow = (("allow", ", ".join(methods)),)
             return ApiError(405, message, code="method_not_allowed", headers=allow)
         paths = ", ".join(sorted({path for _, path in self._exact}))

@@ -41,7 +41,8 @@ class Call:
         """Raise 400 for a query parameter that is none of `names`; one that ends in `[` stands for a family."""
         families = tuple(name for name in names if name.endswith("["))
         for name in self.query:
-            if name not in names and not (families and name.startswith(families)):
+            of_family = families and name.startswith(families) and name.endswith("]")
+            if name not in names and not of_family:
                 there = ", ".join(name + "...]" if name.endswith("[") else name for name in names) or "none"
                 raise bad_request(
                     f"unknown parameter {name!r}; there are: {there}", param=name, code="unknown_parameter"

@@ -44,6 +44,6 @@ class Page:
 
 
 def _number(text: str, most: int) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise bad_request(f"limit is {text!r}; it must be a number from 1 to {most}", param="limit")
+    if not (text.isascii() and text.isdecimal() and len(text) < 9) or not 1 <= int(text) <= most:
+        raise bad_request(f"limit is {text[:40]!r}; it must be a number from 1 to {most}", param="limit")
     return int(text)

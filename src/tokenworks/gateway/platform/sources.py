@@ -86,7 +86,7 @@ def refuse_unsupported(given: dict[str, Any]) -> None:
     """Raise the 400 that names a kind of source there is not here."""
     inner = given.get("source")
     for kind in (given.get("type"), inner.get("type") if isinstance(inner, dict) else None):
-        if kind in REFUSED:
+        if isinstance(kind, str) and kind in REFUSED:
             raise bad_request(f"data_source of type {kind!r}: {REFUSED[kind]}", param="data_source")
 
 

@@ -38,7 +38,7 @@ def _value(path: str, values: Mapping[str, Any]) -> Any:
     for name in path.split("."):
         if isinstance(found, Mapping) and name in found:
             found = found[name]
-        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+        elif isinstance(found, list) and name.isdecimal() and len(name) < 9 and int(name) < len(found):
             found = found[int(name)]
         else:
             raise DataError(f"the row has no {path}")

@@ -62,7 +62,7 @@ def error_of(error: EngineError, name: str) -> FailedError:
 def retry_after_s(answer: EngineAnswer) -> float | None:
     """Return when to come back: seconds, or a date (RFC 9110, 10.2.3); None where nothing was said."""
     said = next((value for name, value in answer.headers if name == "retry-after"), "").strip()
-    if said.isdecimal():
+    if said.isdecimal() and len(said) < 9:
         return float(said)
     try:
         at = parsedate_to_datetime(said)
