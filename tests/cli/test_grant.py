@@ -6,25 +6,22 @@ import json
 from pathlib import Path
 
 from system.processes import tokenworks
+from tokenworks.factory import Factory
+from tokenworks.governance.keys import SHOWN
 
 
 def test_a_grant_is_made_listed_and_ended(tmp_path: Path) -> None:
-    key = json.loads(tokenworks(tmp_path, "--json", "key", "new", "ci", "--tenant", "acme").stdout)["key"][:11]
-    made = json.loads(
-        tokenworks(
-            tmp_path, "--json", "grant", "new", "nightly", "--key", key, "--for", "2h", "--scope", "infer",
-            "--model", "route",
-        ).stdout
-    )  # fmt: skip
-    assert (made["of"], made["key"][:11]) == (key, made["grant"])
+    with Factory(home=tmp_path) as factory:
+        key = factory.new_key("ci", tenant="acme")[:SHOWN]
+    rights = ("--for", "2h", "--scope", "infer", "--model", "route")
+    made = json.loads(tokenworks(tmp_path, "--json", "grant", "new", "nightly", "--key", key, *rights).stdout)
+    assert (made["of"], made["key"][:SHOWN]) == (key, made["grant"])
     listed = tokenworks(tmp_path, "grant", "list").stdout.splitlines()
     assert listed[1].split()[:4] == [made["grant"], key, "acme", "internal"]
     assert listed[1].split()[-3:] == ["infer", "route", "nightly"]
-    assert made["grant"] not in tokenworks(tmp_path, "key", "list").stdout
-    more = tokenworks(tmp_path, "grant", "new", "nightly", "--key", key, "--scope", "files")
-    assert (more.returncode, "a grant is never more than its key" in more.stderr) == (2, True)
     assert tokenworks(tmp_path, "grant", "end", made["grant"]).stdout.strip() == f"ended {made['grant']}"
-    assert tokenworks(tmp_path, "grant", "end", key).returncode == 4
+    with Factory(home=tmp_path) as factory:
+        assert [one.revoked_at is None for one in factory.catalog.keys.all()] == [True, False]
 
 
 def test_a_decision_by_role_and_by_grant_is_explained(tmp_path: Path) -> None:
@@ -39,6 +36,5 @@ def test_a_decision_by_role_and_by_grant_is_explained(tmp_path: Path) -> None:
     assert denied == "denied by policy payroll because payroll is for the payroll run, and for admins"
     allowed = tokenworks(tmp_path, *explain, "--grant", "run", "--role", "user").stdout
     assert "(cleared for internal, in the role user, with the grant for 'run')" in allowed
-    assert tokenworks(tmp_path, *explain, "--role", "admin").stdout.startswith("allowed by policy ask-models")
     outside = tokenworks(tmp_path, *explain, "--grant", "run", "--grant-model", "route").stdout
     assert outside.startswith("denied by policy outside-grant because the grant for 'run' is for route alone")
