@@ -11,8 +11,14 @@ from zlib import crc32
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-folder, (name, key_id, key) = Path(sys.argv[1]), sys.argv[2].split("+", 2)
-origin, public = f"{name}/{folder.name}", Ed25519PublicKey.from_public_bytes(b64decode(key)[1:])
+folder, keys = Path(sys.argv[1]), [line.split("+", 2) for line in sys.argv[2].split()]
+name, checked = keys[0][0], "Ed25519"
+origin, public = f"{name}/{folder.name}", {keys[0][1]: Ed25519PublicKey.from_public_bytes(b64decode(keys[0][2])[1:])}
+if len(keys) > 1:  # a second line is an ML-DSA-44 key: needs cryptography 48
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+
+    public[keys[1][1]] = MLDSA44PublicKey.from_public_bytes(b64decode(keys[1][2]).removeprefix(b"\xffML-DSA-44"))
+    checked += ", and ML-DSA-44 where it was there already: always over the newest head, and so over all"
 anchors, tree, number = list[tuple[int, bytes, bool]](), list[tuple[int, bytes]](), 0
 good = {False: 0, True: 0}  # the log's own heads, witnesses: who forges a log forges its heads, but not a witness
 
@@ -31,10 +37,12 @@ for path in [*folder.glob("*.head"), folder / "head.json"]:  # what the log sign
     if note or path.name == "head.json":  # a log older than its key has closing heads without
         text, _, below = note.rpartition("\n\n")
         values = [b64decode(line.split(" ")[2]) for line in below.splitlines() if line.startswith(f"— {name} ")]
-        try:
-            public.verify(b"".join(values)[4:], f"{text}\n".encode())
-        except InvalidSignature:
-            sys.exit(f"{path.name}: not signed by {name}")
+        found = {value[:4].hex(): value[4:] for value in values}
+        for key_id in public if path.name == "head.json" else {keys[0][1], *found} & {*public}:
+            try:
+                public[key_id].verify(found.get(key_id, b""), f"{text}\n".encode())
+            except InvalidSignature:
+                sys.exit(f"{path.name}: not signed by {name}, key {key_id}")
         said, size, hashed = text.split("\n")
         if said != origin:
             sys.exit(f"{path.name}: of another log, {said}")
@@ -65,4 +73,4 @@ for path in sorted(folder.glob("*.seg")):
         sys.exit(f"damaged: {path.name} byte {at}, entry {number}")
 if anchors:
     sys.exit(f"missing: the entries {number} to {anchors[0][0] - 1}")
-print(f"{number} entries of {origin}: all verified, root {root().hex()}")
+print(f"{number} entries of {origin}: all verified, root {root().hex()}\nsigned with {checked}")

@@ -13,10 +13,16 @@ def signed(note: str, vkey: str) -> None:
     (text, _, lines), (name, key_id, key) = note.rpartition("\n\n"), vkey.split("+", 2)
     found = [b64decode(line.split(" ")[2]) for line in lines.splitlines() if line.startswith(f"— {name} ")]
     signature = next((each[4:] for each in found if each[:4].hex() == key_id), None) or sys.exit(f"not by {name}")
-    kind, message = b64decode(key)[0], f"{text}\n"
-    if kind == 4:
+    data, message = b64decode(key), f"{text}\n"
+    if data[0] == 255:  # of its own kind: a name, then the key; needs cryptography 48
+        from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+
+        return MLDSA44PublicKey.from_public_bytes(data.removeprefix(b"\xffML-DSA-44")).verify(
+            signature, message.encode()
+        )
+    if data[0] == 4:
         message, signature = f"cosignature/v1\ntime {int.from_bytes(signature[:8])}\n{message}", signature[8:]
-    Ed25519PublicKey.from_public_bytes(b64decode(key)[1:]).verify(signature, message.encode())
+    return Ed25519PublicKey.from_public_bytes(data[1:]).verify(signature, message.encode())
 
 
 def root_from(index: int, size: int, node: bytes, path: list[bytes]) -> bytes:
@@ -33,7 +39,7 @@ def root_from(index: int, size: int, node: bytes, path: list[bytes]) -> bytes:
     return node if last == 0 else b""
 
 
-(head, _, note), vkeys = Path(sys.argv[1]).read_text(encoding="utf-8").partition("\n\n"), sys.argv[2:]
+(head, _, note), vkeys = Path(sys.argv[1]).read_text(encoding="utf-8").partition("\n\n"), " ".join(sys.argv[2:]).split()
 for vkey in vkeys:
     signed(note, vkey)
 origin, size, root = note.split("\n")[:3]

@@ -109,6 +109,10 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     order: tuple[str, ...] = ("here",)  # `here`: the engines of this site
     when: Literal["fail-over", "burst"] = "fail-over"  # burst: also while too much is under way at the first choice
     busy: int = 16  # so many requests under way at one destination are too much
+    by: Literal["order", "weight", "price"] = "order"  # who is asked first, of those that may see the text
+    weights: dict[str, float] = {}  # by destination; who has none is asked where nobody with one answers
+    price_in: float = 0.0  # what a million tokens of prompts cost on this site's engines
+    price_out: float = 0.0  # and of answers
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,17 @@ def test_a_limit_is_set_listed_and_dropped(tmp_path):
     assert "tokenworks limit list" in again.stderr
 
 
+def test_a_project_has_a_limit_of_its_own(tmp_path):
+    web = ("--tenant", "acme", "--project", "web")
+    done = tokenworks(tmp_path, "limit", "set", *web, "--tokens-per-day", "500")
+    assert done.stdout.strip() == "set for tenant=acme project=web: 500 tokens per day"
+    assert tokenworks(tmp_path, "limit", "list").stdout.splitlines()[1].split()[:4] == [
+        "tenant=acme", "project=web", "0", "0",
+    ]  # fmt: skip
+    assert tokenworks(tmp_path, "limit", "set", "--project", "web", "--concurrency", "1").returncode == 2
+    assert tokenworks(tmp_path, "limit", "drop", *web).returncode == 0
+
+
 def test_a_limit_without_a_bound_ends_with_status_2(tmp_path):
     done = tokenworks(tmp_path, "limit", "set", "--tenant", "acme")
     assert done.returncode == 2

@@ -102,3 +102,15 @@ def _wait_until(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline, "never happened"
         time.sleep(0.02)
+
+
+def test_a_ledger_gets_a_second_key_and_is_verified_with_both(home: Path) -> None:
+    signed = tokenworks(home, "ledger", "sign", "--ml-dsa")
+    assert signed.returncode == 0, signed.stderr
+    assert "1 logs signed with Ed25519 and ML-DSA-44, of 1" in signed.stdout
+    _record(home, 20, 40)
+    told = tokenworks(home, "ledger", "verify")
+    assert (told.returncode, "signed to 40 with Ed25519 and ML-DSA-44" in told.stdout) == (0, True), told.stdout
+    vkey = (home / "keys" / "ledger.vkey").read_text()
+    (log,) = (path for path in (home / "ledger").iterdir() if path.is_dir())
+    assert "ML-DSA-44" in stand_alone("check_ledger.py", log, vkey).stdout

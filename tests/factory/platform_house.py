@@ -18,6 +18,7 @@ from tokenworks.factory import Factory
 from tokenworks.factory.base import release_folder
 from tokenworks.factory.erasing import erase
 from tokenworks.factory.reach import target_of
+from tokenworks.governance.grants import Rights
 from tokenworks.governance.keys import SHOWN
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.reader import read
@@ -97,6 +98,10 @@ class Server:
     def new_key(self, tenant: str, **options) -> str:
         with Factory(home=self.home, role="tests") as factory:
             return factory.keys.create(tenant, **options)[0]
+
+    def new_grant(self, key: str, *, task: str, models: tuple[str, ...]) -> str:
+        with Factory(home=self.home, role="tests") as factory:
+            return factory.new_grant(key[:SHOWN], Rights(task=task, lasts_s=3600.0, models=models))[0]
 
     def revoke(self, key: str) -> None:
         with Factory(home=self.home, role="tests") as factory:

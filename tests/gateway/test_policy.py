@@ -50,10 +50,10 @@ forbid(principal, action == Action::"send", resource) when {
 class Ruled:
     """Another face of the house, with policies of its own in a folder."""
 
-    def __init__(self, house: House) -> None:
-        self.house, self.folder = house, house.home / "policies"
+    def __init__(self, house: House, rules: str = DENIED, folder: str = "policies") -> None:
+        self.house, self.folder = house, house.home / folder
         self.folder.mkdir()
-        (self.folder / "denied.cedar").write_text(DENIED)
+        (self.folder / "denied.cedar").write_text(rules)
         self.in_force = InForce(self.folder)
         self.clients: dict[str, openai.OpenAI] = {}
         self.server = house.run(self._begin())
@@ -66,6 +66,12 @@ class Ruled:
             bodies=house.bodies, keep_bodies=True, lookup=house.lookup, policies=self.in_force,
         )  # fmt: skip
         return await serve(self.gateway.app, "127.0.0.1", 0, drain_s=5)
+
+    def close(self) -> None:
+        self.http.close()
+        for client in self.clients.values():
+            client.close()
+        self.house.run(self.server.stop())
 
     def client(self, secret: str) -> openai.OpenAI:
         if secret not in self.clients:
@@ -85,10 +91,7 @@ class Ruled:
 def ruled(house: House) -> Iterator[Ruled]:
     made = Ruled(house)
     yield made
-    made.http.close()
-    for client in made.clients.values():
-        client.close()
-    house.run(made.server.stop())
+    made.close()
 
 
 @pytest.mark.parametrize("name", ["complete", "complete@1"])

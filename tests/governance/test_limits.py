@@ -28,6 +28,24 @@ def test_an_exact_limit_replaces_the_one_for_each():
         assert [limit.concurrency for limit in applying(order, Subject("other", "k", "m"))] == [2]
 
 
+def test_a_project_is_limited_beside_its_tenant_and_told_from_the_same_name_elsewhere():
+    web = ANN._replace(project="web")
+    rules = [
+        bounded(Subject("acme"), 9),
+        bounded(Subject("*", project="*"), 2),
+        bounded(Subject("acme", project="api")),
+    ]
+    assert {str(one.subject): one.concurrency for one in applying(rules, web)} == {
+        "tenant=acme": 9,
+        "tenant=acme project=web": 2,
+    }
+    elsewhere = applying(rules, web._replace(tenant="other"))
+    assert [str(one.subject) for one in elsewhere] == ["tenant=other project=web"]
+    assert [str(one.subject) for one in applying(rules, ANN)] == ["tenant=acme"]  # its key has no project
+    exact = [bounded(Subject("acme", project="web"), 1), *rules]
+    assert [one.concurrency for one in applying(exact, web) if one.subject.project] == [1]
+
+
 def test_limits_of_others_do_not_apply_and_the_house_is_nobody():
     assert applying([bounded(Subject(tenant="other")), bounded(Subject(key="tw-bob00001"))], ANN) == []
     assert applying([bounded(Subject(tenant="*"))], Subject("house", "plant", "route")) == []
@@ -69,6 +87,7 @@ async def test_limits_are_kept_replaced_and_dropped(tmp_path):
         (Limit(subject=Subject(tenant="acme"), priority="urgent"), "none of interactive, standard, batch, flywheel"),
         (bounded(Subject(tenant="house")), "is the factory itself"),
         (bounded(Subject(tenant="a b")), "neither spaces"),
+        (bounded(Subject(project="web")), "project 'web' is of a tenant"),
     ],
 )
 def test_a_limit_that_cannot_be_meant_is_refused(tmp_path, limit, says):

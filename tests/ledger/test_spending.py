@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -53,6 +54,13 @@ async def test_a_view_that_cannot_be_read_is_made_anew(tmp_path):
     assert load_spending(tmp_path / "ledger", view).total("2026-11-21") == 3
 
 
+async def test_a_view_from_before_there_were_projects_is_made_anew(tmp_path):
+    view = tmp_path / "spending.json"
+    await write(tmp_path / "ledger", [request(1, project="web")])
+    view.write_bytes(b'{"places": {"gateway": 0}, "rows": [[["2026-11-21", "acme", "tw-a", "m"], [3, 0]]]}')
+    assert load_spending(tmp_path / "ledger", view).total("2026-11-21", project="web") == 3
+
+
 def test_nobody_is_charged_for_what_nobody_was_given():
     assert charged(request(1, completion_tokens=4)) == 7
     assert charged(request(1, completion_tokens=4, outcome="cancelled", status=499)) == 7
@@ -68,6 +76,7 @@ entries = st.lists(
         tenant=st.sampled_from(["a", "b"]),
         key_id=st.sampled_from(["k", "l"]),
         model=st.sampled_from(["m", "m@3", "n"]),
+        project=st.sampled_from(["", "web"]),
     ),
     max_size=30,
 )
@@ -77,7 +86,9 @@ entries = st.lists(
 def test_a_total_asked_for_early_is_the_total_asked_for_late(entries):
     early, late = Spending(), Spending()
     questions = [
-        (w, t, k, m) for w in ("2026-11", day_of(NOON)) for t in ("", "a") for k in ("", "l") for m in ("", "m")
+        (window, *who)
+        for window in ("2026-11", day_of(NOON))
+        for who in itertools.product(("", "a"), ("", "l"), ("", "m"), ("", "web"))
     ]
     for question in questions:
         early.total(*question)

@@ -43,7 +43,7 @@ def new(
 def list_keys(context: typer.Context) -> None:
     """List secrets by prefix with the key that each belongs to; the secrets themselves are not kept."""
     with context.obj.factory() as factory:
-        keys = factory.catalog.keys.all()
+        keys = [key for key in factory.catalog.keys.all() if not key.parent]
     lines = [
         f"{'prefix':<14} {'key':<14} {'tenant':<12} {'kind':<8} {'clearance':<13} {'expires':<25} {'ends':<25} name"
     ]

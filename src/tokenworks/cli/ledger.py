@@ -59,10 +59,12 @@ def verify(
     ours: Context = context.obj
     home = ours.settings.home_path
     has_key = key is not None or (home / "keys" / PUBLIC).exists()
-    found = check(home / "ledger", key=verifier(ours, key) if has_key else None, witnessed=remembered(witness or ()))
+    trusted = verifier(ours, key) if has_key else None
+    found = check(home / "ledger", key=trusted, witnessed=remembered(witness or ()))
     lines = [f"{found.entries} entries of {len(found.writers)} writers: {'all verified' if found.ok else 'DAMAGED'}"]
     for writer, root in sorted(found.roots.items()):
         signed = f"  signed to {found.signed[writer]}" if writer in found.signed else "  not signed"
+        signed += f" with {trusted.algorithms}" if trusted and trusted.beside and writer in found.signed else ""
         seen = f"  witnessed to {found.witnessed[writer]}" if writer in found.witnessed else ""
         lines.append(f"  {writer}  root {root[:16]}{signed}{seen}")
     lines += [f"  {problem}" for problem in found.problems]

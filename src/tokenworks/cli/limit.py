@@ -1,4 +1,4 @@
-"""`tokenworks limit`: how much a tenant, a key or a model may have. In force within a second, also while serving."""
+"""`tokenworks limit`: how much a tenant, project, key or model may have. In force within a second."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ MOST_MONEY = 1e12
 group = typer.Typer(no_args_is_help=True, help="How much anybody may have.", rich_markup_mode=None)
 Tenant = Annotated[str, typer.Option(help="Of this tenant; '*': of each by itself.")]
 Key = Annotated[str, typer.Option(help="Of this key, as `key list` shows it; '*': of each by itself.")]
+Project = Annotated[str, typer.Option(help="Of this project of the tenant; '*': of each by itself.")]
 Model = Annotated[str, typer.Option(help="For this model; '*': for each by itself.")]
 
 
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
 def set_limit(
     context: typer.Context,
     tenant: Tenant = "",
+    project: Project = "",
     key: Key = "",
     model: Model = "",
     requests_per_minute: Annotated[int | None, typer.Option(help="Requests each minute.")] = None,
@@ -41,9 +43,9 @@ def set_limit(
     weight: Annotated[float | None, typer.Option(help="Share of full engines, where others have 1.")] = None,
     priority: Annotated[str | None, typer.Option(help=f"At most this urgent: {', '.join(NAMES)}.")] = None,
 ) -> None:
-    """Set the limit of a tenant, a key, a model, or a combination; it replaces the one that was there."""
+    """Set the limit of a tenant, a project, a key, a model, or a combination; it replaces the one that was there."""
     limit = Limit(
-        subject=Subject(tenant, key, model),
+        subject=Subject(tenant, key, model, project),
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
         concurrency=concurrency,
@@ -72,9 +74,9 @@ def list_limits(context: typer.Context) -> None:
 
 
 @group.command()
-def drop(context: typer.Context, tenant: Tenant = "", key: Key = "", model: Model = "") -> None:
+def drop(context: typer.Context, tenant: Tenant = "", project: Project = "", key: Key = "", model: Model = "") -> None:
     """Take a limit away."""
-    subject = Subject(tenant, key, model)
+    subject = Subject(tenant, key, model, project)
     with context.obj.factory() as factory:
         factory.limits.drop(subject)
     context.obj.show({"dropped": str(subject)}, f"dropped the limit for {subject}")

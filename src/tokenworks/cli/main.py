@@ -37,6 +37,7 @@ GROUPS = (
     "hold",
     "witness",
     "key",
+    "grant",
     "tenant",
     "person",
     "limit",

@@ -59,6 +59,10 @@ def explain(
     destination: Annotated[str, typer.Option(help="Where the prompt would go [default: the model's engine].")] = "",
     region: Annotated[str, typer.Option(help="Where that is; 'here' is this site.")] = "here",
     cleared: Annotated[str, typer.Option(help="The highest label of text that may go there.")] = "restricted",
+    project: Annotated[str, typer.Option(help="Of which project of the tenant.")] = "",
+    role: Annotated[list[str] | None, typer.Option(help="A role that the key acts in [repeat].")] = None,
+    grant: Annotated[str, typer.Option(help="What the grant is for that is used.")] = "",
+    grant_model: Annotated[list[str] | None, typer.Option(help="A model that the grant is for [repeat].")] = None,
     day: Annotated[str, typer.Option(help="Day of the week.")] = "wednesday",
     hour: Annotated[int, typer.Option(help="Hour of the day, UTC.")] = 12,
 ) -> None:
@@ -76,6 +80,10 @@ def explain(
         destination=destination,
         region=region,
         cleared=cleared,
+        project=project,
+        roles=tuple(role or ()),
+        grant=grant,
+        grant_models=tuple(grant_model or ()),
         day=day,
         hour=hour,
     )

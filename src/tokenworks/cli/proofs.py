@@ -26,10 +26,13 @@ def register(_: typer.Typer) -> None:
         group.command()(command)
 
 
-def sign(context: typer.Context) -> None:
+def sign(
+    context: typer.Context,
+    ml_dsa: Annotated[bool, typer.Option("--ml-dsa", help="With an ML-DSA-44 key beside, from now on.")] = False,
+) -> None:
     """Verify the ledger, then sign every log that is older than this home's key."""
     from tokenworks.core.errors import IntegrityError
-    from tokenworks.ledger.signing import ensure_ledger_key, sign_log
+    from tokenworks.ledger.signing import add_ml_dsa, ensure_ledger_key, sign_log
     from tokenworks.ledger.verify import verify
 
     ours: Context = context.obj
@@ -37,9 +40,13 @@ def sign(context: typer.Context) -> None:
     found = verify(home / "ledger")
     if not found.ok:
         raise IntegrityError(f"nothing was signed: {found.problems[0]}; see 'tokenworks ledger verify'")
-    key = ensure_ledger_key(home / "keys")
+    keys = home / "keys"
+    key = add_ml_dsa(keys, home / "ledger") if ml_dsa else ensure_ledger_key(keys)
     signed = [writer for writer in found.writers if sign_log(home / "ledger" / writer, key)]
-    lines = [f"{len(signed)} logs signed, of {len(found.writers)}", f"verifier key  {key.public}"]
+    lines = [
+        f"{len(signed)} logs signed with {key.public.algorithms}, of {len(found.writers)}",
+        f"verifier key  {key.public}",
+    ]
     ours.show({"signed": signed, "key": str(key.public)}, "\n".join(lines))
 
 

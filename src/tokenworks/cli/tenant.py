@@ -49,7 +49,7 @@ def list_tenants(context: typer.Context) -> None:
     with context.obj.factory() as factory:
         tenants, projects = factory.catalog.tenants.all(), factory.catalog.tenants.projects()
         now = factory.clock.now()
-        living = [key for key in factory.catalog.keys.all() if key.valid_at(now)]
+        living = [key for key in factory.catalog.keys.all() if key.valid_at(now) and not key.parent]
     rows = [(one.name, "", one.closed_at, sum(key.tenant == one.name for key in living)) for one in tenants]
     rows += [
         (

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from tokenworks.core.errors import NotFoundError
 from tokenworks.core.ids import sha256_hex
 from tokenworks.core.label import Label
 from tokenworks.factory.house import House
 from tokenworks.factory.making import user
+from tokenworks.governance.grants import Rights
 from tokenworks.governance.principal import ends_at
 from tokenworks.store.nouns import Key
 
@@ -34,6 +36,16 @@ class Granting(House):
             by=user(),
         )  # fmt: skip
         return secret
+
+    def new_grant(self, prefix: str, rights: Rights) -> tuple[str, Key]:
+        """Make a secret for one task of a key and return it; only its hash is kept."""
+        return self.keys.grant(prefix, rights, by=user())
+
+    def end_grant(self, prefix: str) -> None:
+        """Make a grant useless from now on, and nothing else of its key."""
+        if not any(key.prefix == prefix and key.parent for key in self.catalog.keys.all()):
+            raise NotFoundError(f"no grant begins with {prefix!r}; `tokenworks grant list` shows those that exist")
+        self.keys.revoke(prefix, by=user())
 
     def rotate_key(self, prefix: str, *, grace_s: float) -> tuple[str, Key]:
         """Return a new secret for the same key; what begins with `prefix` works for `grace_s` more."""

@@ -54,7 +54,7 @@ def elsewhere(settings: Settings, pool: Pool) -> Elsewhere:
         target = remote_destination(engines)
         places[ALIAS] = Place(target, pool.generate, first_byte_s=RemoteSettings(name="", url="").first_byte_s)
         orders.setdefault(ALIAS, RouteSettings(order=(ALIAS,)))
-    routes = routes_of({alias: (one.order, one.when, one.busy) for alias, one in orders.items()}, places)
+    routes = routes_of(orders, places)
     by_name = routes | {f"{alias}@0": route for alias, route in routes.items() if route.here_at < 0}
     if not 0 <= engines.hedge_percent <= 100:
         raise ConfigError(f"engines.hedge_percent is {engines.hedge_percent:g}; give 0 (never) to 100; 2 is usual")

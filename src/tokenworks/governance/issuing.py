@@ -13,6 +13,7 @@ from tokenworks.core.errors import ConfigError, ConflictError, NotFoundError
 from tokenworks.core.ids import new_id, sha256_hex
 from tokenworks.core.label import Label
 from tokenworks.governance.access import Make
+from tokenworks.governance.grants import Rights, narrowed
 from tokenworks.governance.people import handle_of
 from tokenworks.governance.roles import DEFAULT_SCOPES, Roles, check_scopes
 from tokenworks.ledger.entries import AccessEntry
@@ -88,12 +89,22 @@ class Issuing:
         self._make(_entry("key.new", key, at=now, by=by), (), (AddKey(key=key),))
         return secret, key
 
+    def grant(self, prefix: str, rights: Rights, *, by: str) -> tuple[str, Key]:
+        """Return a secret for one task of the key, and what is kept of it."""
+        now = self._clock.now()
+        parent, secret = self._live(prefix, now), new_secret()
+        key = narrowed(parent, rights, self._roles, hash=sha256_hex(secret.encode()), prefix=secret[:SHOWN], now=now)
+        self._make(_entry("grant.new", key, at=now, by=by), (), (AddKey(key=key),))
+        return secret, key
+
     def rotate(self, prefix: str, *, grace_s: float, by: str) -> tuple[str, Key]:
         """Return a new secret for the same key; it lives as long as the old one was made to live."""
         now = self._clock.now()
         if not 0 <= grace_s < float("inf"):
             raise ConfigError(f"a grace of {grace_s} s cannot be meant; give the old secret 0 seconds or more")
         old = self._live(prefix, now)
+        if old.parent:
+            raise ConflictError(f"{prefix} is a grant, which ends with its task: make a new one with `grant new`")
         secret = new_secret()
         lifetime = None if old.expires_at is None else old.expires_at - old.created_at
         new = msgspec.structs.replace(
@@ -127,10 +138,11 @@ class Issuing:
         return key
 
     def revoke(self, prefix: str, *, by: str) -> Key:
-        """End every secret of a key, and any that is born later."""
+        """End every secret and grant of a key, and any that is born later; or one grant."""
         now = self._clock.now()
         key = self._named(prefix)
-        entry = msgspec.structs.replace(_entry("key.revoke", key, at=now, by=by), ends_at=now)
+        action = "grant.end" if key.parent else "key.revoke"
+        entry = msgspec.structs.replace(_entry(action, key, at=now, by=by), ends_at=now)
         self._make(entry, (RevokeKey(id=key.name_id, at=now),), ())
         return key
 
@@ -173,4 +185,6 @@ def _entry(action: str, key: Key, *, at: float, by: str) -> AccessEntry:
         scopes=key.scopes,
         clearance=key.clearance,
         expires_at=key.expires_at,
+        parent=key.parent,
+        models=key.models,
     )

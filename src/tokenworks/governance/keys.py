@@ -15,6 +15,7 @@ from tokenworks.core.clock import Clock, SystemClock
 from tokenworks.core.ids import sha256_hex
 from tokenworks.core.label import Label
 from tokenworks.governance.access import Make
+from tokenworks.governance.grants import Rights
 from tokenworks.governance.issuing import HOUSE, PREFIX, SHOWN, Issuing, KeyRows, new_secret
 from tokenworks.governance.principal import KeyRefusedError, Principal, ends_at, of_key, why_refused
 from tokenworks.governance.remembering import FRESH_S, Remembering
@@ -92,6 +93,10 @@ class Keys:
             owner=owner, roles=roles, by=by,
         )  # fmt: skip
 
+    def grant(self, prefix: str, rights: Rights, *, by: str = "") -> tuple[str, Key]:
+        """Return a new secret for one task of the key that has one beginning with `prefix`, shown once."""
+        return self._issuing.grant(prefix, rights, by=by)
+
     def internal(self, principal: Principal) -> str:
         """Return a secret for a part of this very process; it dies with the process and is kept nowhere."""
         secret = new_secret()
@@ -111,7 +116,7 @@ class Keys:
         return ended
 
     def revoke(self, prefix: str, *, by: str = "") -> Key:
-        """End the key that has a secret beginning with `prefix`, whole: at once here, within `fresh_s` elsewhere."""
+        """End the key or grant that has a secret beginning with `prefix`: at once here, within `fresh_s` elsewhere."""
         ended = self._issuing.revoke(prefix, by=by)
         self._seen.forget()
         return ended
@@ -141,7 +146,7 @@ class Keys:
         return seen.principal
 
     async def stand_in(self, key_id: str) -> Principal:
-        """Return whom the key called `key_id` stands for now; raise `KeyRefusedError` where it opens nothing any more.
+        """Return whom the key or grant called `key_id` stands for now; raise `KeyRefusedError` where it opens nothing.
 
         For work that goes on in a caller's name after the call: nothing from outside may reach it.
         """

@@ -1,4 +1,4 @@
-"""How much a tenant, a key or a model may have: limits kept in the catalog, in force within a second everywhere."""
+"""How much a tenant, project, key or model may have: limits in the catalog, in force within a second everywhere."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ BUDGETS = ("tokens_per_day", "tokens_per_month", "money_per_day_micro", "money_p
 AMOUNTS = ("requests_per_minute", "tokens_per_minute", "concurrency", *BUDGETS)
 MOST_WEIGHT = 1e6
 REMEMBERED = 4096  # callers whose limits are known
+_NARROWEST = (1, 3, 0, 2)  # parts of a subject: a key says more than its project, that more than its tenant
 
 
 class Subject(NamedTuple):
@@ -31,6 +32,7 @@ class Subject(NamedTuple):
     tenant: str = ""
     key: str = ""
     model: str = ""
+    project: str = ""  # of the tenant
 
     @lru_cache(maxsize=4096)  # noqa: B019 - a tuple: its words are the same for good, and needed on each request
     def __str__(self) -> str:
@@ -137,11 +139,11 @@ class Limits:
         return [msgspec.convert(found.body, Limit) for found in self._rows.of(KIND)]
 
     async def of(self, who: Subject) -> list[Limit]:
-        """Return what limits a request of tenant, key and model `who`, each with its subject filled in."""
+        """Return what limits a request of tenant, key, model and project `who`, each with its subject filled in."""
         return (await self.terms(who))[0]
 
     async def terms(self, who: Subject) -> tuple[list[Limit], Share]:
-        """Return what limits a request of tenant, key and model `who`, and its share of full engines."""
+        """Return what limits a request of tenant, key, model and project `who`, and its share of full engines."""
         if self._clock.monotonic() - self._read_at >= self._fresh_s:
             async with self._reading:
                 if self._clock.monotonic() - self._read_at >= self._fresh_s:
@@ -191,13 +193,12 @@ def applying(limits: Sequence[Limit], who: Subject) -> list[Limit]:
     for limit in limits:
         if not limit.bounds:
             continue
-        pairs = list(zip(limit.subject, who, strict=True))
-        if any(rule not in ("", EACH, value) for rule, value in pairs):
+        if not _fits(limit.subject, who):
             continue
         if who.tenant == HOUSE and EACH in limit.subject:
             continue
-        subject = Subject(*(value if rule == EACH else rule for rule, value in pairs))
-        exact = tuple(limit.subject[part] != EACH for part in (1, 0, 2))  # a key says more than its tenant
+        subject = Subject(*(value if rule == EACH else rule for rule, value in zip(limit.subject, who, strict=True)))
+        exact = tuple(limit.subject[part] != EACH for part in _NARROWEST)
         if subject not in found or exact > found[subject][0]:
             found[subject] = exact, msgspec.structs.replace(limit, subject=subject)
     return [limit for _, limit in found.values()]
@@ -209,7 +210,7 @@ def share(limits: Sequence[Limit], who: Subject) -> Share:
     if who.tenant == HOUSE:
         return found
     for limit in sorted(limits, key=_exactness):
-        if any(rule not in ("", EACH, value) for rule, value in zip(limit.subject, who, strict=True)):
+        if not _fits(limit.subject, who):
             continue
         if limit.weight is not None:
             found = found._replace(weight=limit.weight)
@@ -218,9 +219,14 @@ def share(limits: Sequence[Limit], who: Subject) -> Share:
     return found
 
 
+def _fits(rules: Subject, who: Subject) -> bool:
+    """Return whether `rules` name `who`. A key without a project is none of each."""
+    return all(rule in ("", value) or (rule == EACH and value) for rule, value in zip(rules, who, strict=True))
+
+
 def _exactness(limit: Limit) -> tuple[int, ...]:
     """Return how exactly a limit names: a key says more than its tenant, a name more than `*`."""
-    return tuple(2 if (rule := limit.subject[part]) not in ("", EACH) else len(rule) for part in (1, 0, 2))
+    return tuple(2 if (rule := limit.subject[part]) not in ("", EACH) else len(rule) for part in _NARROWEST)
 
 
 def check(limit: Limit) -> None:
@@ -238,6 +244,11 @@ def check(limit: Limit) -> None:
             raise ConfigError(f"{name} {amount} for '{limit.subject}' is negative; 0 lets nothing pass")
     if limit.subject.tenant == HOUSE:
         raise ConfigError(f"tenant {HOUSE!r} is the factory itself and is not limited; limit who asks it for work")
+    if limit.subject.project and not limit.subject.tenant:
+        raise ConfigError(
+            f"project {limit.subject.project!r} is of a tenant, and others may call theirs the same: name the tenant "
+            "too, or '*' for each"
+        )
     for part in limit.subject:
         if any(letter.isspace() or letter == "=" for letter in part):
             raise ConfigError(f"{part!r} cannot be limited: names hold neither spaces nor '='")

@@ -15,37 +15,52 @@ class KeyRefusedError(RefusedError):
     """A credential that opens nothing: missing, unknown, expired or revoked."""
 
 
-class Principal(msgspec.Struct, frozen=True, kw_only=True):
+class Principal(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """Who asks, and what that allows."""
 
-    key_id: str  # of the key, through every rotation; of a person who signed in, their pseudonym
+    key_id: str  # of the key, through every rotation and for its grants; of who signed in, their pseudonym
     tenant: str
     name: str = ""
     scopes: frozenset[str] = DEFAULT_SCOPES
     clearance: Label = Label.INTERNAL
     project: str = ""
     person: str = ""  # the pseudonym of who it is; empty: a service
-    roles: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()  # those that it acts in
+    grant: str = ""  # the id of the grant that is used
+    task: str = ""  # what the grant is for
+    models: tuple[str, ...] = ()  # those that the grant is for; empty: all
+
+    @property
+    def credential_id(self) -> str:
+        """What `stand_in` finds these very rights by: the grant where one is used, else the key."""
+        return self.grant or self.key_id
 
 
 def of_key(standing: Standing, roles: Roles) -> Principal:
     """Return what a key allows: its scopes and those of its roles; a person's key no more than the person may."""
     key, person = standing.key, standing.person
-    scopes = frozenset(key.scopes) | roles.scopes(key.roles)
+    scopes = frozenset(key.scopes)
+    if not key.parent:  # what a grant may do was fixed when it was made
+        scopes |= roles.scopes(key.roles)
+    acting = key.roles
     clearance = Label.parse(key.clearance)
     if key.owner:
         theirs = roles_of(person) if person is not None else ()
         scopes &= roles.scopes(theirs)
         clearance = min(clearance, roles.clearance(theirs))
+        acting = tuple(role for role in theirs if role in key.roles) or theirs
     return Principal(
-        key_id=key.name_id,
+        key_id=key.parent or key.name_id,
         tenant=key.tenant,
         name=key.name,
         scopes=scopes,
         clearance=clearance,
         project=key.project,
         person=person.handle if person is not None else "",
-        roles=key.roles,
+        roles=acting,
+        grant=key.name_id if key.parent else "",
+        task=key.name if key.parent else "",
+        models=key.models,
     )
 
 
@@ -80,6 +95,9 @@ def why_refused(standing: Standing | None, now: float) -> str:
     if standing is None:
         return "this API key is not known here; check it, or create one with `tokenworks key new`"
     key, person = standing.key, standing.person
+    if key.parent and not key.valid_at(now):
+        end = min(at for at in (key.revoked_at, key.expires_at) if at is not None)
+        return f"grant {key.prefix} for {key.name!r} ended at {iso(end)}; ask for a new one if the task goes on"
     if key.revoked_at is not None and key.revoked_at <= now:
         how = "was replaced by a new secret" if key.ended_by == "rotation" else "was revoked"
         return f"API key {key.prefix} {how} at {iso(key.revoked_at)}; ask its owner for a new one"

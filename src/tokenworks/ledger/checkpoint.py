@@ -38,8 +38,8 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
     def signed(self, key: SignerKey) -> Note:
-        """Return it with the signature of its log."""
-        return Note(self.text, (key.sign(self.text),))
+        """Return it with the signature of its log, or both."""
+        return Note(self.text, key.signatures(self.text))
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     joules: float | None = None  # its share of what was metered; None: nothing was
     joules_error: float = 0.0  # standard uncertainty, as a share of `joules`
     meter: str = ""  # how good the meter is: wall | nvml | rapl | sampled | model
+    grant: str = ""  # the grant that was used, by its id; limits and sums are its key's
     cost_micro: int = 0  # what it cost whoever runs the machines, in millionths of the price list's unit
 
 
@@ -166,7 +167,7 @@ class AccessEntry(Entry, frozen=True, kw_only=True, tag="access"):
     """Who may ask was changed: keys, tenants, projects, people and their roles. Never holds a secret."""
 
     access_id: str
-    action: str  # what, then done how: key.new | key.rotate | key.retire | key.revoke | person.roles | ...
+    action: str  # what, then done how: key.new | key.rotate | key.retire | key.revoke | grant.new | person.roles | ...
     subject: str  # the key's id, the tenant's name, the project's as tenant/name, the pseudonym of a person
     tenant: str = ""
     by: str = ""
@@ -179,6 +180,8 @@ class AccessEntry(Entry, frozen=True, kw_only=True, tag="access"):
     clearance: str = ""
     expires_at: float | None = None
     ends_at: float | None = None  # when what is taken away ends
+    parent: str = ""  # of a grant: its key
+    models: tuple[str, ...] = ()  # of a grant: those that it may ask; empty: all that its key may
 
 
 class PolicyEntry(Entry, frozen=True, kw_only=True, tag="policy"):

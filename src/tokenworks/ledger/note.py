@@ -1,7 +1,8 @@
 """Signed notes (c2sp.org/signed-note) and the keys that sign and cosign them. Knows text, not what it says.
 
 A note is text, an empty line, and lines of signatures. Type 1 is Ed25519 over the text, by a log; type 4 is Ed25519
-over the text and a time, by a witness (c2sp.org/tlog-cosignature).
+over the text and a time, by a witness (c2sp.org/tlog-cosignature). ML-DSA-44 over the text has no type of its own: it
+stands under 255, which a name of the algorithm follows.
 """
 
 from __future__ import annotations
@@ -9,19 +10,25 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from tokenworks.core.errors import ConfigError, IntegrityError
+from tokenworks.ledger import ml_dsa
 
-LOG, WITNESS = 1, 4  # signature types
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
+
+LOG, WITNESS, POST_QUANTUM = 1, 4, 0xFF  # signature types
 MAX_NOTE_BYTES = 64 << 10
 _DASH = "— "
+_MARKS = {LOG: b"\x01", WITNESS: b"\x04", POST_QUANTUM: b"\xffML-DSA-44"}  # what stands before a key's bytes
+_ED25519_BYTES = 32
 _TIME = struct.Struct(">Q")
 _SECRET = "PRIVATE+KEY"  # how golang.org/x/mod/sumdb/note marks the secret half
 
@@ -69,47 +76,81 @@ class Note:
 
 @dataclass(frozen=True)
 class VerifierKey:
-    """The public half of a key, by which anybody can check what it signed."""
+    """The public half of a key, by which anybody can check what it signed; with `beside`, both must have."""
 
     name: str
-    kind: int  # LOG or WITNESS
-    public: bytes  # 32 bytes
+    kind: int  # LOG, WITNESS or POST_QUANTUM
+    public: bytes  # 32 bytes, of ML-DSA 1312
+    beside: VerifierKey | None = None
 
     @classmethod
     def parse(cls, written: str) -> Self:
-        """Return the key of a line `name+id+base64`; raise `ConfigError` naming what is wrong with it."""
-        name, _, rest = written.strip().partition("+")
+        """Return the key of a line `name+id+base64`, or of two; raise `ConfigError` naming what is wrong with it."""
+        first, *more = [cls._parse(line) for line in written.split() or [""]]
+        if not more:
+            return first
+        if len(more) > 1 or (first.kind, more[0].kind, more[0].name) != (LOG, POST_QUANTUM, first.name):
+            raise ConfigError(
+                f"verifier key of {first.name}: a second line is the ML-DSA key of the same log, no other"
+            )
+        return replace(first, beside=more[0])
+
+    @classmethod
+    def _parse(cls, line: str) -> Self:
+        name, _, rest = line.partition("+")
         key_id, _, encoded = rest.partition("+")
-        try:
-            data = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
-            data = b""
-        if not is_name(name) or len(data) != 33 or data[0] not in (LOG, WITNESS):
-            raise ConfigError(f"verifier key {written.strip()[:80]!r}: give a line NAME+ID+BASE64 of an Ed25519 key")
-        key = cls(name, data[0], data[1:])
+        kind, public = _unmarked(encoded, ml_dsa_bytes=ml_dsa.PUBLIC_BYTES)
+        if not is_name(name) or not kind:
+            raise ConfigError(f"verifier key {line[:80]!r}: give a line NAME+ID+BASE64 of an Ed25519 key")
+        key = cls(name, kind, public)
         if key.key_id.hex() != key_id:
             raise ConfigError(f"verifier key of {name}: its id should be {key.key_id.hex()}, not {key_id[:16]!r}")
         return key
 
+    @property
+    def alone(self) -> VerifierKey:
+        """The first key without the one beside it."""
+        return replace(self, beside=None)
+
+    @property
+    def algorithms(self) -> str:
+        """By what it is checked, in words."""
+        return "Ed25519 and ML-DSA-44" if self.beside else "Ed25519"
+
     @cached_property
     def key_id(self) -> bytes:
         """The first 4 bytes of a hash over name, type and key: a hint, not a proof."""
-        return sha256(self.name.encode() + b"\n" + bytes((self.kind,)) + self.public).digest()[:4]
+        return sha256(self.name.encode() + b"\n" + _MARKS[self.kind] + self.public).digest()[:4]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(bytes((self.kind,)) + self.public).decode()}"
+        line = f"{self.name}+{self.key_id.hex()}+{base64.b64encode(_MARKS[self.kind] + self.public).decode()}"
+        return f"{line}\n{self.beside}" if self.beside else line
 
     def verified(self, note: Note) -> float | None:
         """Return when this key signed the note, in Unix seconds (0.0 from a log: it says no time); None if it did not.
 
-        Raises `IntegrityError` for a signature that claims to be this key's and is not.
+        Raises `IntegrityError` for a signature that claims to be this key's and is not, and where there is a key beside
+        it that did not sign as well.
         """
+        at = self._verified(note)
+        if at is not None and self.beside is not None and self.beside._verified(note) is None:
+            raise IntegrityError(
+                f"signed note: {self.name} signed with Ed25519 and not with ML-DSA; where it is older than the ML-DSA "
+                "key, give the first line of the verifier key alone"
+            )
+        return at
+
+    def signed(self, note: Note) -> bool:
+        """Return whether a line of the note claims to be by this very key."""
+        return any((one.name, one.key_id) == (self.name, self.key_id) for one in note.signatures)
+
+    def _verified(self, note: Note) -> float | None:
         for signature in note.signatures:
             if (signature.name, signature.key_id) != (self.name, self.key_id):
                 continue
             at, value = _unpacked(self.kind, signature.value)
             try:
-                Ed25519PublicKey.from_public_bytes(self.public).verify(value, _message(self.kind, at, note.text))
+                _verify(self.kind, self.public, value, _message(self.kind, at, note.text))
             except InvalidSignature:
                 raise IntegrityError(f"signed note: the signature of {self.name} does not fit the text") from None
             return float(at)
@@ -122,14 +163,15 @@ class SignerKey:
 
     name: str
     kind: int
-    private: Ed25519PrivateKey
+    private: Ed25519PrivateKey | MLDSA44PrivateKey
+    beside: SignerKey | None = None  # signs everything that this one signs for a log
 
     @classmethod
     def make(cls, name: str, kind: int) -> Self:
         """Return a new key."""
         if not is_name(name):
             raise ConfigError(f"key name {name!r}: give one without spaces and plus signs")
-        return cls(name, kind, Ed25519PrivateKey.generate())
+        return cls(name, kind, ml_dsa.generate() if kind == POST_QUANTUM else Ed25519PrivateKey.generate())
 
     @classmethod
     def parse(cls, written: str) -> Self:
@@ -137,13 +179,11 @@ class SignerKey:
         public = written.strip().removeprefix(f"{_SECRET}+")
         name, _, rest = public.partition("+")
         key_id, _, encoded = rest.partition("+")
-        try:
-            data = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
-            data = b""
-        if not written.startswith(_SECRET) or len(data) != 33 or data[0] not in (LOG, WITNESS):
+        kind, seed = _unmarked(encoded, ml_dsa_bytes=ml_dsa.SEED_BYTES)
+        if not written.startswith(_SECRET) or not kind:
             raise IntegrityError("not a secret Ed25519 key of a signed note")
-        key = cls(name, data[0], Ed25519PrivateKey.from_private_bytes(data[1:]))
+        made = ml_dsa.from_seed(seed) if kind == POST_QUANTUM else Ed25519PrivateKey.from_private_bytes(seed)
+        key = cls(name, kind, made)
         if key.public.key_id.hex() != key_id:
             raise IntegrityError(f"the secret key of {name} is damaged: its id does not fit")
         return key
@@ -151,11 +191,12 @@ class SignerKey:
     @cached_property
     def public(self) -> VerifierKey:
         """The half to give away."""
-        return VerifierKey(self.name, self.kind, self.private.public_key().public_bytes_raw())
+        beside = self.beside.public if self.beside else None
+        return VerifierKey(self.name, self.kind, self.private.public_key().public_bytes_raw(), beside)
 
     def secret(self) -> str:
-        """Return the line to keep."""
-        data = base64.b64encode(bytes((self.kind,)) + self.private.private_bytes_raw()).decode()
+        """Return the line to keep, without the key beside it."""
+        data = base64.b64encode(_MARKS[self.kind] + self.private.private_bytes_raw()).decode()
         return f"{_SECRET}+{self.name}+{self.public.key_id.hex()}+{data}\n"
 
     def sign(self, text: str, at: float = 0.0) -> Signature:
@@ -164,10 +205,34 @@ class SignerKey:
         head = _TIME.pack(int(at)) if self.kind == WITNESS else b""
         return Signature(self.name, self.public.key_id, head + value)
 
+    def signatures(self, text: str) -> tuple[Signature, ...]:
+        """Return the signature over `text`, and that of the key beside it."""
+        return (self.sign(text), *(self.beside.signatures(text) if self.beside else ()))
+
 
 def is_name(name: str) -> bool:
     """Return whether a key, or a log, may be called that."""
     return bool(name) and not any(sign.isspace() or sign == "+" or ord(sign) < 32 for sign in name)
+
+
+def _unmarked(encoded: str, *, ml_dsa_bytes: int) -> tuple[int, bytes]:
+    """Return type and bytes of a key in base64; type 0 where it is none."""
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return 0, b""
+    for kind, mark in _MARKS.items():
+        size = ml_dsa_bytes if kind == POST_QUANTUM else _ED25519_BYTES
+        if data.startswith(mark) and len(data) == len(mark) + size:
+            return kind, data[len(mark) :]
+    return 0, b""
+
+
+def _verify(kind: int, public: bytes, value: bytes, message: bytes) -> None:
+    if kind == POST_QUANTUM:
+        ml_dsa.verify(public, value, message)
+    else:
+        Ed25519PublicKey.from_public_bytes(public).verify(value, message)
 
 
 def _message(kind: int, at: int, text: str) -> bytes:

@@ -51,7 +51,7 @@ def read(line: str, key: VerifierKey) -> Receipt:
         raise IntegrityError("receipt: damaged; give the whole value of the header x-tokenworks-receipt") from None
     if not origin.endswith(KIND) or names != ("index", "leaf", "request", "time"):
         raise IntegrityError("receipt: a signed note, but not a receipt")
-    if key.verified(note) is None or not origin.startswith(f"{key.name}/"):
+    if key.alone.verified(note) is None or not origin.startswith(f"{key.name}/"):
         raise IntegrityError(f"receipt: not signed by {key.name}")
     return found
 

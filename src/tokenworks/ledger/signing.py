@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,19 +14,47 @@ from tokenworks.core.files import locked, write_atomic
 from tokenworks.ledger.checkpoint import LogSigner
 from tokenworks.ledger.heads import LATEST, read_head, write_latest
 from tokenworks.ledger.log import log_locked
-from tokenworks.ledger.note import LOG, SignerKey, VerifierKey
+from tokenworks.ledger.note import LOG, POST_QUANTUM, SignerKey, VerifierKey
 from tokenworks.ledger.reader import writers
 
 SECRET = "ledger.key"
 PUBLIC = "ledger.vkey"
+SECOND = "ledger-ml-dsa.key"  # beside the first, where it was asked for
 
 
 def ensure_ledger_key(folder: Path) -> SignerKey:
     """Return the key in `folder`, made there on the first call (`ledger.key`, mode 0600; public half beside).
 
-    Raises `RefusedError` where others may read it and `IntegrityError` where it cannot be read at all.
+    With it comes the ML-DSA key, where there is one. Raises `RefusedError` where others may read it and
+    `IntegrityError` where it cannot be read at all.
     """
-    return ensure_key(folder, SECRET, PUBLIC, name=f"tokenworks/{os.urandom(6).hex()}", kind=LOG)
+    key = ensure_key(folder, SECRET, PUBLIC, name=f"tokenworks/{os.urandom(6).hex()}", kind=LOG)
+    second, public = folder / SECOND, folder / PUBLIC
+    said = public.read_text(encoding="utf-8").split()
+    if second.exists():
+        key = replace(key, beside=_read(second))
+        if len(said) < 2:  # a kill between the two files
+            write_atomic(public, f"{key.public}\n".encode())
+    elif len(said) > 1:
+        raise IntegrityError(
+            f"{second}: missing, and {public} says that there is one; restore it from a copy, or take its line out of "
+            "the public key: what is signed from then on has Ed25519 alone"
+        )
+    return key
+
+
+def add_ml_dsa(folder: Path, root: Path) -> SignerKey:
+    """Return the key in `folder` with an ML-DSA key beside it, made where there was none; `sign_log` signs with both.
+
+    Raises `ConflictError`, and makes nothing, where a process writes to one of the logs: it knows one key only.
+    """
+    for writer in writers(root):
+        with log_locked(root / writer):
+            pass
+    first = ensure_ledger_key(folder)
+    if first.beside is None:
+        write_atomic(folder / SECOND, SignerKey.make(first.name, POST_QUANTUM).secret().encode(), mode=0o600)
+    return ensure_ledger_key(folder)
 
 
 def open_key(folder: Path, root: Path) -> SignerKey:

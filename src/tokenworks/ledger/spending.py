@@ -1,4 +1,4 @@
-"""Tokens and money per day, tenant, key and model: a view folded from request entries, made anew the same.
+"""Tokens and money per day, tenant, project, key and model: a view folded from request entries, made anew the same.
 
 What a budget is measured by is this sum and nothing else, so the number enforced is the number reported.
 """
@@ -28,6 +28,7 @@ class Row(NamedTuple):
     tenant: str
     key: str
     model: str
+    project: str
 
 
 class Spent(NamedTuple):
@@ -39,6 +40,9 @@ class Spent(NamedTuple):
     def plus(self, other: Spent) -> Spent:
         """Return both together."""
         return Spent(self.tokens + other.tokens, self.micro + other.micro)
+
+
+Asked = tuple[str, str, str, str, str]  # a window, then tenant, key, model and project; empty: all
 
 
 class _View(msgspec.Struct):
@@ -56,16 +60,16 @@ class Spending:
 
     def __init__(self, rows: Mapping[Row, Spent] | None = None) -> None:
         self._rows: dict[Row, Spent] = dict(rows or {})
-        self._totals: dict[tuple[str, str, str, str], Spent] = {}
-        self._covered: dict[Row, list[tuple[str, str, str, str]]] = {}  # of a row, the totals that it is a part of
+        self._totals: dict[Asked, Spent] = {}
+        self._covered: dict[Row, list[Asked]] = {}  # of a row, the totals that it is a part of
 
-    def total(self, window: str, tenant: str = "", key: str = "", model: str = "") -> int:
+    def total(self, window: str, tenant: str = "", key: str = "", model: str = "", project: str = "") -> int:
         """Return the tokens of a day (`2026-11-21`) or month (`2026-11`); an empty name stands for all."""
-        return self.spent(window, tenant, key, model).tokens
+        return self.spent(window, tenant, key, model, project).tokens
 
-    def spent(self, window: str, tenant: str = "", key: str = "", model: str = "") -> Spent:
+    def spent(self, window: str, tenant: str = "", key: str = "", model: str = "", project: str = "") -> Spent:
         """Return tokens and money of a day (`2026-11-21`) or month (`2026-11`); an empty name stands for all."""
-        asked = (window, tenant, key, model)
+        asked = (window, tenant, key, model, project)
         if asked not in self._totals:
             total = Spent()
             for row, spent in self._rows.items():
@@ -74,6 +78,7 @@ class Spending:
                     and tenant in ("", row.tenant)
                     and key in ("", row.key)
                     and model in ("", row.model)
+                    and project in ("", row.project)
                 ):
                     total = total.plus(spent)
             self._totals[asked] = total
@@ -87,7 +92,7 @@ class Spending:
         spent = Spent(charged(entry), charged_micro(entry))
         if not any(spent):
             return
-        row = Row(day_of(entry.at), entry.tenant, entry.key_id, alias_of(entry.model))
+        row = Row(day_of(entry.at), entry.tenant, entry.key_id, alias_of(entry.model), entry.project)
         if row not in self._rows:
             self._forget_before(_months_back(row.day))
         self._rows[row] = self._rows.get(row, Spent()).plus(spent)
@@ -178,9 +183,9 @@ def _read_logs(view: Path) -> dict[str, _Log]:
         return {}
 
 
-def _covering(row: Row) -> Iterator[tuple[str, str, str, str]]:
-    """Yield every question whose answer `row` is a part of."""
-    return product((row.day, row.day[:7]), ("", row.tenant), ("", row.key), ("", row.model))
+def _covering(row: Row) -> Iterator[Asked]:
+    """Yield every question whose answer `row` is a part of, each once: a name may be empty in the row itself."""
+    return product((row.day, row.day[:7]), {"", row.tenant}, {"", row.key}, {"", row.model}, {"", row.project})
 
 
 def _months_back(day: str) -> str:

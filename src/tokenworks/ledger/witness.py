@@ -142,12 +142,12 @@ def _pinned(path: Path, key: VerifierKey | None) -> VerifierKey:
     known = VerifierKey.parse(path.read_text(encoding="utf-8")) if path.exists() else None
     if known is None and key is None:
         raise ConfigError(f"{path}: this witness knows no log yet; give it the log's verifier key")
-    if known and key and known != key:
+    if known and key and (known.alone != key.alone or (known.beside and key.beside and known.beside != key.beside)):
         raise IntegrityError(
             f"{path}: this witness knows the log by the key {known.name}+{known.key_id.hex()}, "
             f"and was given {key.name}+{key.key_id.hex()}; a new key is a new log: use another folder"
         )
-    if known:
+    if known and (known.beside or key is None or not key.beside):  # an ML-DSA key that came later is pinned as well
         return known
     assert key is not None
     write_atomic(path, f"{key}\n".encode())

@@ -104,9 +104,9 @@ class Changes:
         connection.execute(self._database.insert(table).values(row).on_conflict_do_nothing())
 
     def _add_key(self, connection: Connection, key: Key) -> None:
-        siblings = _hold_siblings(connection, key.name_id)
+        siblings = _hold_siblings(connection, key.parent or key.name_id)
         ended = [at for at, by in siblings if by == "revocation" and at is not None]
-        row = to_row(key, as_json=["scopes", "roles"])
+        row = to_row(key, as_json=["scopes", "roles", "models"])
         if ended:
             row |= {"revoked_at": min(ended), "ended_by": "revocation"}
         self._add(connection, schema.keys, row)
@@ -131,7 +131,8 @@ def _revoke_key(connection: Connection, op: RevokeKey) -> None:
     _hold_siblings(connection, op.id)  # a secret that is being born is seen by the next statement
     columns = schema.keys.c
     at = case((columns.revoked_at < op.at, columns.revoked_at), else_=op.at)
-    connection.execute(update(schema.keys).where(columns.id == op.id).values(revoked_at=at, ended_by="revocation"))
+    of_it = or_(columns.id == op.id, columns.parent == op.id)  # the key's secrets and its grants
+    connection.execute(update(schema.keys).where(of_it).values(revoked_at=at, ended_by="revocation"))
 
 
 def _set_roles(connection: Connection, op: SetRoles) -> None:

@@ -55,6 +55,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""  # the id of the person whose key it is; empty: a service's
     roles: tuple[str, ...] = ()
     ended_by: str = ""  # why `revoked_at` is set: rotation | revocation
+    parent: str = ""  # of a grant: the key in whose name it asks; then `name` is the task
+    models: tuple[str, ...] = ()  # of a grant: those that it may ask; empty: all that the key may
 
     @property
     def name_id(self) -> str:
@@ -63,7 +65,9 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> str:
-        """Whose it is: `person` or `service`."""
+        """Whose it is, `person` or `service`; or that it is a `grant`."""
+        if self.parent:
+            return "grant"
         return "person" if self.owner else "service"
 
     def valid_at(self, time: float) -> bool:

@@ -14,7 +14,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
 
 
 class AddKey(Op, frozen=True, kw_only=True, tag="add-key"):
-    """A new secret opens something. One whose key was revoked meanwhile is born revoked."""
+    """A new secret or grant opens something. One whose key was revoked meanwhile is born revoked."""
 
     key: Key
 
@@ -35,7 +35,7 @@ class EndOthers(Op, frozen=True, kw_only=True, tag="end-others"):
 
 
 class RevokeKey(Op, frozen=True, kw_only=True, tag="revoke-key"):
-    """No secret of the key opens anything from `at` on, and none that is born later."""
+    """No secret and no grant of the key opens anything from `at` on, and none that is born later."""
 
     id: str
     at: float

@@ -17,6 +17,7 @@ from tokenworks.core.ids import pseudonym, sha256_hex
 from tokenworks.factory.erasing import erase
 from tokenworks.factory.house import House
 from tokenworks.factory.reach import target_of
+from tokenworks.governance.keys import SHOWN
 
 OVER = ("completed", "failed", "cancelled", "expired")
 
@@ -67,6 +68,22 @@ def test_every_line_is_answered_once_and_what_failed_stands_apart(server):
     assert len(written) == len(set(written)) == 40
     assert {entries[id].outcome for id in written} == {"ok", "refused"}
     assert batch.usage.input_tokens == sum(entries[id].prompt_tokens for id in written)
+
+
+def test_a_batch_that_a_grant_began_has_the_rights_of_the_grant_alone(server):
+    bert, llama = name_of(server, "bert"), name_of(server, "llama")
+    secret = server.new_key("granting", scopes=("infer", "files"))
+    grant = server.new_grant(secret, task="nightly", models=(bert,))
+    rows = [row(number, {"model": (bert, llama)[number], "input": "a card"}) for number in range(2)]
+    batch = ended(server.client(grant), begin(server.client(grant), rows))
+    (refused,) = read(server.client(grant), batch.error_file_id)
+    assert (refused["custom_id"], refused["response"]["status_code"]) == ("row-1", 403)
+    assert "the grant for 'nightly' is for" in refused["response"]["body"]["error"]["message"]
+    entries = [entry for entry in server.requests() if (entry.tenant, entry.face) == ("granting", "batch")]
+    assert {(entry.key_id, entry.grant) for entry in entries} == {(secret[:SHOWN], grant[:SHOWN])}
+    answered = [entry for entry in entries if entry.outcome == "ok"]  # beside them, what an engine was not ready for
+    assert [entry.model for entry in answered] == [bert]
+    assert [entry.model for entry in entries if entry.denied_by == "outside-grant"] == [llama]
 
 
 def test_erasing_a_user_reaches_into_the_files_of_batches_while_the_server_serves(server):

@@ -63,10 +63,11 @@ def exchange(label: Label, *, declared: bool = True, tenant: str = "t", body: by
     label=st.sampled_from(LABELS),
     declared=st.booleans(),
     when=st.sampled_from(["fail-over", "burst"]),
+    by=st.sampled_from(["order", "weight", "price"]),
 )
 @settings(max_examples=300, deadline=None)
 def test_nobody_forbidden_is_asked_and_nobody_after_the_first_byte(
-    places: list[tuple[str, Label]], here: int, label: Label, declared: bool, when: str
+    places: list[tuple[str, Label]], here: int, label: Label, declared: bool, when: str, by: str
 ) -> None:
     asked: list[str] = []
     passed = False
@@ -90,7 +91,8 @@ def test_nobody_forbidden_is_asked_and_nobody_after_the_first_byte(
     for number, (how, clearance) in enumerate(places):
         target = Destination(name=f"far-{number}", region="elsewhere", clearance=str(clearance))
         far.append(Place(target, act(f"far-{number}", how), first_byte_s=5))
-    route = Route(here_at=min(here, len(far)), far=tuple(far), when=when)  # type: ignore[arg-type]
+    weights = tuple((place.name, float(number)) for number, place in enumerate(far))
+    route = Route(here_at=min(here, len(far)), far=tuple(far), when=when, by=by, weights=weights)  # type: ignore[arg-type]
     router = Router(act("here", "500"), routes={"m": route})
     made = exchange(label, declared=declared)
     seen: list[str] = []

@@ -94,7 +94,7 @@ written = st.lists(st.tuples(st.sampled_from(["a-0", "b-0"]), requests | others)
 def everything(views: Views) -> dict[str, list[tuple[Any, ...]]]:
     found = {}
     for table, columns in COLUMNS.items():
-        order = "1, 2, 3, 4" if table == "usage" else "1, 2"
+        order = "1, 2, 3, 4, 5" if table == "usage" else "1, 2"
         names = ", ".join(f'"{column.name}"' for column in columns)
         with views.ask(f"SELECT {names} FROM {table} ORDER BY {order}") as answer:
             found[table] = [tuple(row) for row in answer.rows]
@@ -125,7 +125,7 @@ def test_tables_folded_in_steps_are_those_folded_at_once(parts: list[list[tuple[
             assert steps.rebuild() == added
             assert everything(steps) == in_steps
         entries = [entry for _, entry in read(root) if isinstance(entry, RequestEntry)]
-        sums = [sum(row[column] for row in in_steps["usage"]) for column in (4, 6, 8, 9)]
+        sums = [sum(row[column] for row in in_steps["usage"]) for column in (5, 7, 9, 10)]
         assert sums == [
             len(entries),
             sum(one.prompt_tokens for one in entries),
@@ -276,6 +276,6 @@ def test_a_fold_that_is_killed_loses_and_doubles_nothing_while_a_writer_writes(t
             views.catch_up()
             found = everything(views)
             assert len(found["requests"]) == 6 * 4001
-            assert sum(row[9] for row in found["usage"]) == 6 * 4000 * 3
+            assert sum(row[10] for row in found["usage"]) == 6 * 4000 * 3
             views.rebuild()
             assert everything(views) == found

@@ -52,7 +52,7 @@ class Limit:
     async def __call__(self, exchange: Exchange, proceed: Handle) -> Reply:
         """Refuse with 429 what does not fit, saying which limit and when to come back."""
         who, model = exchange.who, alias_of(exchange.what.model)
-        limits, share = await self._limits.terms(Subject(who.tenant, who.key_id, model))
+        limits, share = await self._limits.terms(Subject(who.tenant, who.key_id, model, who.project))
         exchange.weight, exchange.priority = share.weight, max(exchange.priority, share.priority)
         exchange.price = self._prices.of(model, exchange.face)
         claims = self._claims(exchange, limits)

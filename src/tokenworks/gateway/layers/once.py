@@ -138,7 +138,7 @@ def _names(exchange: Exchange) -> tuple[str, str, str]:
     """Return who asks, and digests of the idempotency key and of what is asked."""
     key = hashlib.sha256(exchange.idempotency_key.encode()).hexdigest()
     asked = hashlib.sha256(f"{exchange.endpoint}\0{exchange.face}\0".encode() + exchange.body).hexdigest()
-    return f"{exchange.who.tenant}/{exchange.who.key_id}", key, asked
+    return f"{exchange.who.tenant}/{exchange.who.credential_id}", key, asked
 
 
 def _other_request() -> ApiError:

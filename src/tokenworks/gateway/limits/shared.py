@@ -249,7 +249,8 @@ def _part(claim: Claim) -> Part:
 
 @functools.lru_cache(maxsize=4096)
 def _name(kind: str, window: str, subject: Subject) -> str:
-    return msgspec.json.encode([kind, window, *subject]).decode()
+    known = subject if subject.project else subject[:3]  # the name that it had before there were projects
+    return msgspec.json.encode([kind, window, *known]).decode()
 
 
 def _is_requests(part: Part) -> bool:

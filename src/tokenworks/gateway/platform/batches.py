@@ -132,7 +132,7 @@ class Batches:
             endpoint=body.endpoint,
             input_file_id=file.id,
             tenant=call.who.tenant,
-            key_id=call.who.key_id,
+            key_id=call.who.credential_id,
             data_label=file.body["label"],
             label=file.body["label"],
             expires_at=int(now) + WINDOW_S,

@@ -174,7 +174,7 @@ class Jobs:
             metadata=body.metadata or {},
             label=str(highest(Label.parse(each) for each in (served.label, *(f.body["label"] for f in files)))),
             owner=f"{who.tenant}/{who.name or who.key_id}",
-            key_id=who.key_id,
+            key_id=who.credential_id,
         )
         now = self._clock.now()
         made = Object(kind=KIND, id=id, scope=who.tenant, body=msgspec.to_builtins(job), created_at=now)

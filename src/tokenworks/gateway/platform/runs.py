@@ -75,7 +75,7 @@ class Runs:
             data_source=msgspec.to_builtins(body.data_source),
             metadata=body.metadata or {},
             tenant=call.who.tenant,
-            key_id=call.who.key_id,
+            key_id=call.who.credential_id,
             data_label=str(label),
             label=str(highest(seen)),
         )

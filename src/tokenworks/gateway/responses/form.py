@@ -153,7 +153,7 @@ class Form:
             kept=kept,
             tenant=exchange.who.tenant,
             home=self._responses.home,
-            key_id=exchange.who.key_id,
+            key_id=exchange.who.credential_id,
             declared=exchange.declared,
             inside=str(exchange.least.inside),
             outside=str(exchange.least.outside),

@@ -6,6 +6,7 @@ Never one that policy forbids, and none after a byte of an answer was passed on.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from tokenworks.gateway.errors import ApiError, bad_request, forbidden, unavaila
 from tokenworks.gateway.exchange import Exchange, Reply
 from tokenworks.gateway.route.affinity import in_turn, prefix_key
 from tokenworks.gateway.route.attempt import attempt
+from tokenworks.gateway.route.choosing import Draw, chosen
 from tokenworks.gateway.route.failing import NOTHING_SENT, FailedError
 from tokenworks.gateway.route.finishing import Finishing, Patience, resumable
 from tokenworks.gateway.route.hedge import Hedge
@@ -47,7 +49,9 @@ class Router:
         routes: Mapping[str, Route] | None = None,
         patience: Patience | None = None,
         hedge_percent: float = 0.0,
+        draw: Draw = random.random,
     ) -> None:
+        self._draw = draw
         self._hedge = Hedge(hedge_percent)
         self._ask = ask
         self._patience = patience or Patience()
@@ -96,14 +100,9 @@ class Router:
         return made
 
     def _order(self, exchange: Exchange, route: Route, here: Sequence[Place]) -> list[Place]:
-        """Return whom to ask in turn, as the route says; where it says burst, those with room before those without."""
-        order = list(route.far)
-        if route.here_at >= 0:
-            near = in_turn(here, prefix_key(exchange)) if len(here) > 1 else list(here)
-            order[route.here_at : route.here_at] = near
-        if route.when == "burst":
-            order.sort(key=lambda place: place.under_way >= route.busy)  # stable: else as it was
-        return order
+        """Return whom to ask in turn, as the route says."""
+        near = in_turn(here, prefix_key(exchange)) if len(here) > 1 and route.here_at >= 0 else here
+        return chosen(exchange, route, near, self._draw)
 
     async def _first(self, exchange: Exchange, call: EngineCall, order: Sequence[Place]) -> tuple[Reply, Place]:
         """Ask in turn; what is not awake is waited for only where nobody else answers."""

@@ -26,6 +26,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     key: str = "tw-example"
     name: str = ""  # of the key
     tenant: str = "default"
+    project: str = ""
+    person: str = ""  # pseudonym of whose key it is
+    roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] = tuple(sorted(DEFAULT_SCOPES))
     clearance: str = "internal"
     model: str = "example"
@@ -38,7 +41,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cleared: str = "restricted"  # the highest label of text that may go to the destination
     day: str = "wednesday"
     hour: int = 12  # UTC
-    grant: str = ""
+    grant: str = ""  # what the grant is for that is used
+    grant_models: tuple[str, ...] = ()  # those that it is for; none: all
 
     def questions(self, policies: Policies) -> list[Question]:
         """Return what a gateway would ask, in order; the prompt counts as its tenant's or key's floor at least."""
@@ -46,12 +50,20 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             key_id=self.key,
             tenant=self.tenant,
             name=self.name,
+            project=self.project,
+            person=self.person,
+            roles=self.roles,
             scopes=frozenset(self.scopes),
             clearance=Label.parse(self.clearance),
+            grant=self.key if self.grant else "",
+            task=self.grant,
+            models=self.grant_models,
         )
+        if self.grant_models and not self.grant:
+            raise ConfigError("grant_models are of a grant; say in `grant` what it is for")
         if self.action not in ACTIONS:
             raise ConfigError(f"action {self.action!r} does not exist; there are: {', '.join(ACTIONS)}")
-        asked = Question(action=self.action, who=who, hour_of_week=self._hour_of_week(), grant=self.grant)
+        asked = Question(action=self.action, who=who, hour_of_week=self._hour_of_week())
         if self.action in SERVICES:
             return [asked]
         model = Model(

@@ -37,9 +37,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Floors(msgspec.Struct, frozen=True, kw_only=True):
-    """The least that prompts of a tenant or a key count as, by name: `labels.toml`."""
+    """The least that prompts of a tenant, a project (`TENANT/NAME`) or a key count as, by name: `labels.toml`."""
 
     tenants: dict[str, str] = {}
+    projects: dict[str, str] = {}
     keys: dict[str, str] = {}
 
 
@@ -62,7 +63,7 @@ class Policies:
             self._take(place, text, schema)
         self._schema = cedarpy.Schema.from_str(schema)
         self._set = cedarpy.PolicySet.from_str("\n".join(texts.values()))
-        self._tenants, self._keys = _floors(given.get(LABELS, ""))
+        self._tenants, self._projects, self._keys = _floors(given.get(LABELS, ""))
         self.digest = _digest({"schema": schema, **given})
 
     @property
@@ -72,7 +73,8 @@ class Policies:
 
     def floor(self, who: Principal) -> Label:
         """Return the least that a prompt of `who` counts as."""
-        return max(self._tenants.get(who.tenant, Label.PUBLIC), self._keys.get(who.key_id, Label.PUBLIC))
+        project = self._projects.get(f"{who.tenant}/{who.project}", Label.PUBLIC)
+        return max(self._tenants.get(who.tenant, Label.PUBLIC), project, self._keys.get(who.key_id, Label.PUBLIC))
 
     def decide(self, question: Question) -> Decision:
         """Return the decision. Pure: whoever asks often remembers it, by the question."""
@@ -119,15 +121,15 @@ class Policies:
             self._reasons[name] = annotations["reason"]
 
 
-def _floors(text: str) -> tuple[dict[str, Label], dict[str, Label]]:
+def _floors(text: str) -> tuple[dict[str, Label], dict[str, Label], dict[str, Label]]:
     floors = parse_toml(text, Floors, where=LABELS)
     parsed = []
-    for named in (floors.tenants, floors.keys):
+    for named in (floors.tenants, floors.projects, floors.keys):
         try:
             parsed.append({name: Label.parse(label) for name, label in named.items()})
         except ConfigError as error:
             raise ConfigError(f"{LABELS}: {error}") from None
-    return parsed[0], parsed[1]
+    return parsed[0], parsed[1], parsed[2]
 
 
 def _digest(texts: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tokenworks.governance.policy.questions import Question
+from tokenworks.governance.principal import Principal
 
 
 def denial(question: Question, ids: tuple[str, ...], reasons: Mapping[str, str]) -> str:
@@ -28,7 +29,7 @@ def failure() -> str:
 def facts(question: Question) -> str:
     """Return what the decision was made on, in one line."""
     who, model, place = question.who, question.model, question.destination
-    said = [f"key {who.key_id} of tenant {who.tenant} (cleared for {who.clearance})"]
+    said = [f"key {who.key_id} of tenant {who.tenant} ({', '.join(_standing(who))})"]
     if model is None:
         said.append(f"asks for {question.action}")
     else:
@@ -36,6 +37,18 @@ def facts(question: Question) -> str:
     if place is not None:
         said.append(f"at {place.name} (region {place.region}, cleared for {place.clearance})")
     return " ".join(said) + f", day {question.weekday} hour {question.hour} UTC"
+
+
+def _standing(who: Principal) -> list[str]:
+    """Return what the caller has that policies speak of; what it has not is not said."""
+    said = [f"cleared for {who.clearance}"]
+    if who.project:
+        said.append(f"project {who.project}")
+    if who.roles:
+        said.append(f"in the role{'s' * (len(who.roles) > 1)} {' and '.join(who.roles)}")
+    if who.task:
+        said.append(f"with the grant for {who.task!r}")
+    return said
 
 
 def _because(question: Question, name: str, reasons: Mapping[str, str]) -> str:
@@ -46,6 +59,11 @@ def _because(question: Question, name: str, reasons: Mapping[str, str]) -> str:
         return (
             f"model {model.name!r} was trained on {model.label} data and this key is cleared for {who.clearance}: "
             f"ask for a key cleared for {model.label}, or use a model with a lower label"
+        )
+    if name == "outside-grant" and model is not None:
+        return (
+            f"the grant for {who.task!r} is for {', '.join(who.models)} alone, not for {model.name}: "
+            "ask one of these, or for a grant that names it too"
         )
     if name == "prompt-above-key":
         return (

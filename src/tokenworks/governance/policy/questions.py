@@ -34,7 +34,6 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     model: Model | None = None
     prompt: Label = Label.PUBLIC
     destination: Destination | None = None
-    grant: str = ""
 
     @property
     def answer(self) -> Label:
@@ -65,8 +64,8 @@ def this_hour() -> int:
 def request_of(question: Question) -> dict[str, object]:
     """Return the question as Cedar takes it."""
     context: dict[str, object] = {"hour": question.hour, "weekday": question.weekday}
-    if question.grant:
-        context["grant"] = question.grant
+    if question.who.task:
+        context["grant"] = question.who.task
     if question.model is not None:
         context |= {"prompt": int(question.prompt), "answer": int(question.answer)}
     if question.destination is not None:
@@ -80,15 +79,21 @@ def request_of(question: Question) -> dict[str, object]:
 
 
 def entities_of(question: Question) -> list[dict[str, object]]:
-    """Return the key and the model with their attributes."""
+    """Return the key with its roles, tenant and project, and the model, with their attributes."""
     who = question.who
-    key = {
+    key: dict[str, object] = {
         "tenant": who.tenant,
+        "project": who.project,
         "name": who.name,
+        "person": who.person,
         "scopes": sorted(who.scopes),
         "clearance": int(who.clearance),
     }
-    parents = [{"type": "Tenant", "id": who.tenant}]
+    if who.models:
+        key["models"] = list(who.models)
+    parents = [{"type": "Tenant", "id": who.tenant}, *({"type": "Role", "id": role} for role in who.roles)]
+    if who.project:
+        parents.append({"type": "Project", "id": f"{who.tenant}/{who.project}"})
     entities: list[dict[str, object]] = [
         {"uid": {"type": "Key", "id": who.key_id}, "attrs": key, "parents": parents},
     ]

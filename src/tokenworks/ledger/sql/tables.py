@@ -41,7 +41,7 @@ class Table(NamedTuple):
 
 
 PLACE = (Column("writer", "text"), Column("idx", "integer"))
-USAGE_KEY = (Column("day", "text"), Column("tenant", "text"), Column("key_id", "text"), Column("model", "text"))
+USAGE_KEY = tuple(Column(name, "text") for name in ("day", "tenant", "key_id", "model", "project"))
 USAGE_SUMS = tuple(
     Column(name, "integer")
     for name in ("requests", "answered", "prompt_tokens", "cached_tokens", "completion_tokens", "charged_tokens")
@@ -50,14 +50,14 @@ _day = lru_cache(maxsize=1024)(lambda number: day_of(number * 86_400.0))
 
 
 class Usage:
-    """Sums per day, tenant, key and model. Whole numbers alone: their sum does not depend on the order."""
+    """Sums per day, tenant, project, key and model. Whole numbers alone: their sum does not depend on the order."""
 
     def __init__(self) -> None:
         self._sums: dict[Row, list[int]] = {}
 
     def add(self, entry: RequestEntry) -> None:
         """Take in a request."""
-        row = (_day(entry.at // 86_400), entry.tenant, entry.key_id, alias_of(entry.model))
+        row = (_day(entry.at // 86_400), entry.tenant, entry.key_id, alias_of(entry.model), entry.project)
         sums = self._sums.get(row)
         if sums is None:
             sums = self._sums[row] = [0] * len(USAGE_SUMS)
