@@ -52,7 +52,7 @@ class Limit:
     async def __call__(self, exchange: Exchange, proceed: Handle) -> Reply:
         """Refuse with 429 what does not fit, saying which limit and when to come back."""
         who, model = exchange.who, alias_of(exchange.what.model)
-        limits, share = await self._limits.terms(Subject(who.tenant, who.key_id, model, who.project))
+        limits, share = await self._limits.terms(_subject(who, model))
         exchange.weight, exchange.priority = share.weight, max(exchange.priority, share.priority)
         exchange.price = self._prices.of(model, exchange.face)
         claims = self._claims(exchange, limits)
@@ -64,7 +64,7 @@ class Limit:
 
     def at_hand(self, who: Principal, model: str) -> tuple[list[Bound], Share] | None:
         """Return the bounds and the share of `who` at `model`, None where the catalog has to be asked."""
-        return self._limits.at_hand(Subject(who.tenant, who.key_id, alias_of(model)))
+        return self._limits.at_hand(_subject(who, alias_of(model)))
 
     def bundle(self, limits: Sequence[Bound], at: float) -> Bundle | None:
         """Return `limits` put together for the day of `at`, None where others count them too."""
@@ -166,6 +166,10 @@ class Limit:
         if self._takers:
             self._freed.set()
             self._freed = asyncio.Event()
+
+
+def _subject(who: Principal, model: str) -> Subject:
+    return Subject(who.tenant, who.key_id, model, who.project)
 
 
 def _give_back(counters: LocalCounters, claims: list[Claim], tokens: int, micro: int) -> None:
