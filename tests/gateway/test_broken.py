@@ -163,8 +163,12 @@ def test_a_crash_of_our_own_is_answered_recorded_and_survived(house: House, monk
     async def broken(alias: str) -> None:
         raise ZeroDivisionError("a bug")
 
+    def broken_too(alias: str) -> None:
+        raise ZeroDivisionError("a bug")
+
     with monkeypatch.context() as patch:
         patch.setattr(house.releases, "current", broken)
+        patch.setattr(house.releases, "at_hand", broken_too)
         answer = house.http().post("/classify", json={"model": "route", "input": "x"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     assert "a bug" not in answer.text

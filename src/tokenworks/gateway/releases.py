@@ -86,7 +86,7 @@ class CatalogReleases:
         """Return every alias that something answers for."""
         if time.monotonic() - self._read_s > self._fresh_s:
             async with self._lock:
-                while time.monotonic() - self._read_s > self._fresh_s:
+                if time.monotonic() - self._read_s > self._fresh_s:
                     await self._renewed()
         return self._aliases
 
@@ -110,11 +110,14 @@ class CatalogReleases:
             self._renewal = None
 
     async def _renewed(self) -> None:
-        forgotten = self._forgotten
-        aliases = await asyncio.to_thread(self._read)
-        if forgotten == self._forgotten:
-            self._aliases = self._aliases if aliases == self._aliases else aliases
-            self._read_s = time.monotonic()
+        """Read the catalog; again where it was forgotten meanwhile, for what was read may be from before."""
+        while True:
+            forgotten = self._forgotten
+            aliases = await asyncio.to_thread(self._read)
+            if forgotten == self._forgotten:
+                break
+        self._aliases = self._aliases if aliases == self._aliases else aliases
+        self._read_s = time.monotonic()
 
     def forget(self) -> None:
         """Read the catalog again at the next question."""

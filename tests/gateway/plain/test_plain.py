@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import httpx
 import msgspec
@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.conftest import House
 from tokenworks.core.label import Label
 from tokenworks.gateway.http.incoming import Incoming
 from tokenworks.gateway.server import Server, serve
@@ -22,9 +23,7 @@ from tokenworks.governance.limits import Limit, Subject
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.spending import load_spending
 from tokenworks.serving.engine import Options
-
-if TYPE_CHECKING:
-    from ..conftest import House
+from tokenworks.settings import ServerSettings
 
 OF_THE_MOMENT = {
     "date", "x-request-id", "link", "x-tokenworks-budget-reset", "x-ratelimit-reset-requests",
@@ -84,7 +83,7 @@ class Both:
         self.taken = 0  # requests answered in the short form
         house.gateway.app.at_once = self._counted
         self.short, self.listed = house.run(self._start(address))
-        self._fresh = {one: one._fresh_s for one in (house.limits, house.releases, house.keys._seen)}
+        self._fresh = (house.limits, house.releases, house.keys._seen)
         self.remember(FRESH_S)
         self.tenants = {self.short.address: "plain-a", self.listed.address: "plain-b"}
         self.clients: dict[str, httpx.Client] = {}
@@ -137,8 +136,6 @@ class Both:
 
     def close(self) -> None:
         self.house.gateway.app.at_once = self.short_form
-        for one, fresh_s in self._fresh.items():
-            one._fresh_s = fresh_s
         for client in self.clients.values():
             client.close()
         for server in (self.short, self.listed):
@@ -147,14 +144,17 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(house: House) -> Iterator[Both]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    house = House(tmp_path_factory.mktemp("plain"), {}, ServerSettings())
     server = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     house.release("plain", kind="chat", label="internal")
     made = Both(house, f"http://127.0.0.1:{server.server_port}")
     yield made
     made.close()
+    house.close()
     server.shutdown()
+    server.server_close()
 
 
 def shown(answer: httpx.Response) -> tuple[Any, ...]:
@@ -253,3 +253,21 @@ def test_a_limit_that_was_set_is_in_force_in_a_moment(both: Both) -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "insufficient_quota")
     assert Engine.asked == asked
     both.remember(FRESH_S)
+
+
+@pytest.mark.parametrize("place", ["tokenworks.gateway.plain.plain.usage_of", "tokenworks.gateway.plain.plain.parse"])
+def test_a_fault_of_our_own_in_the_short_form_is_answered_and_recorded(
+    both: Both, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def broken(*given: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    both.ask(both.short, WELL)
+    with monkeypatch.context() as patch:
+        patch.setattr(place, broken)
+        answer = both.ask(both.short, WELL)
+    entry = both.house.entry(answer.headers["x-request-id"])
+    expected = (500, "failed") if place.endswith("usage_of") else (200, "ok")  # before anything was sent, the list asks
+    assert (answer.status_code, entry.outcome) == expected
+    assert both.house.gateway.admit.in_flight == 0
+    assert both.ask(both.short, WELL).status_code == 200

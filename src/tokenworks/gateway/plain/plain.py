@@ -13,6 +13,8 @@ import time
 from collections.abc import Coroutine
 from typing import Protocol
 
+import structlog
+
 from tokenworks.core.errors import EngineError, StoreError
 from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, Handle, Reply, whole
@@ -35,6 +37,7 @@ from tokenworks.serving.answer import EngineAnswer, EngineCall
 from tokenworks.serving.connection import LostError
 from tokenworks.serving.link import Link
 
+log = structlog.get_logger()
 _ODD = RARE | {b"content-encoding", b"transfer-encoding"}
 
 
@@ -73,6 +76,13 @@ class Plain:
 
     def __call__(self, incoming: Incoming) -> bool:
         """Answer a whole request, and return True; or return False with nothing done."""
+        try:
+            return self._begun(incoming)
+        except Exception:
+            log.exception("the plain case failed, the list answers")
+            return False
+
+    def _begun(self, incoming: Incoming) -> bool:
         endpoint = TOKENS.get(incoming.path) if incoming.method == "POST" else None
         if endpoint is None or incoming.size > self._max_body or not _ODD.isdisjoint(incoming.headers):
             return False
@@ -96,11 +106,16 @@ class Plain:
             link.give_back()
             return False
         run = _Run(self, plan, conversation, exchange, link, granted)
-        if plan.lane.queue.slots:
-            run.slot = self._schedule.at_once(exchange, plan.lane)
+        try:
+            call = _call(exchange)
+            run.slot = self._schedule.at_once(exchange, plan.lane) if plan.lane.queue.slots else None
+        except BaseException:
+            granted.give_back(0)
+            link.give_back()
+            raise
         incoming.watcher = run
         self.admit.enter()
-        link.ask(_call(exchange), run.told)
+        link.ask(call, run.told)
         return True
 
     def begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
@@ -171,6 +186,12 @@ class _Run:
     def told(self, answer: EngineAnswer | EngineError) -> None:
         """The engine has answered, or failed."""
         self._link = None
+        try:
+            self._take(answer)
+        except Exception as error:  # noqa: BLE001  # answered and written down where every other fault of ours is
+            self._as_listed(error)
+
+    def _take(self, answer: EngineAnswer | EngineError) -> None:
         exchange = self._exchange
         if isinstance(answer, EngineError) or answer.status != 200:
             self._as_listed(answer)
@@ -191,7 +212,15 @@ class _Run:
 
     def _written(self, error: StoreError | None) -> None:
         """The entry is durable, or there is none: then the answer does not leave."""
-        incoming, reply, id = self._conversation.incoming, self._reply, self._exchange.request_id
+        incoming = self._conversation.incoming
+        try:
+            self._send(incoming, error)
+        except Exception:
+            log.exception("an answer could not be sent", request_id=self._exchange.request_id)
+        incoming.answered()  # unfinished, it ends the connection
+
+    def _send(self, incoming: Incoming, error: StoreError | None) -> None:
+        reply, id = self._reply, self._exchange.request_id
         if error is not None:
             reply = not_recorded(error).reply(id)
             lines = "".join([f"{name}: {value}\r\n" for name, value in reply.headers])
@@ -200,7 +229,6 @@ class _Run:
             lines = f"content-type: {reply.headers[0][1]}\r\n{self._granted.lines()}{self._plan.marks}{link}"
         assert isinstance(reply.body, bytes), "a link tells whole answers"
         incoming.send_lines(reply.status, f"{lines}x-request-id: {id}\r\n", reply.body)
-        incoming.answered()
 
     # -- the connection has
 
@@ -219,17 +247,17 @@ class _Run:
 
     # -- what needs a task
 
-    def _as_listed(self, answer: EngineAnswer | EngineError) -> None:
-        """Go on as the list does with what the engine said."""
+    def _as_listed(self, answer: EngineAnswer | Exception) -> None:
+        """Go on as the list does with what the engine said, or with what went wrong here."""
         self._exchange.told = self._granted.told()
         self._exchange.ruling = self._exchange.permits = self._plan.ruling.of(self._plan.served)
         self._begin(self._rest(answer))
 
-    async def _rest(self, answer: EngineAnswer | EngineError) -> None:
+    async def _rest(self, answer: EngineAnswer | Exception) -> None:
         async def engine(exchange: Exchange) -> Reply:
             if isinstance(answer, LostError) and not answer.answered:  # a kept connection that was none any more
                 return await self._plain.again(exchange)
-            if isinstance(answer, EngineError):
+            if isinstance(answer, Exception):
                 raise answer
             return answer
 
