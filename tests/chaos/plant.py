@@ -21,6 +21,7 @@ from tokenworks.ledger.segment import SPARE
 from tokenworks.settings import Settings, load_settings
 
 BUDGET = 4000  # tokens a day of the tenant "tight"
+INPUT_NANO, OUTPUT_NANO = 700, 2300  # a token, in billionths
 DISK_MB = 12
 FILLERS = 960  # of about a kilobyte: the first file of the log, a megabyte, is nearly full
 CLOCKS = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/local/lib/faketime/libfaketime.so.1")
@@ -43,6 +44,9 @@ port = 0
 catalog = "{catalog}"
 [ledger]
 segment_mb = 1
+[prices.models."*"]
+input = {INPUT_NANO / 1000}
+output = {OUTPUT_NANO / 1000}
 [limits]
 wait_s = 1.0
 [line]
