@@ -166,6 +166,17 @@ class Postgres:
                 process.kill()
         psutil.wait_procs([main], timeout=10)
 
+    def hold(self, seconds: float) -> None:
+        """SIGSTOP of the server and its workers, and after a while SIGCONT: it takes what is sent, and is silent."""
+        main = psutil.Process(self._server.get_pid())
+        family = [main, *main.children(recursive=True)]
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+            if number is signal.SIGSTOP:
+                time.sleep(seconds)
+
     def begin(self) -> None:
         """Start it over what is on disk."""
         self._server.ensure_postgres_running()

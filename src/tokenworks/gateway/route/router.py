@@ -27,8 +27,9 @@ from tokenworks.gateway.route.hedge import Hedge
 from tokenworks.gateway.route.permitted import forbids
 from tokenworks.gateway.route.places import Ask, Place
 from tokenworks.gateway.route.routes import HERE_ONLY, Route
+from tokenworks.gateway.route.stalling import Stalling
 from tokenworks.ledger.entries import Sent
-from tokenworks.serving.answer import EngineCall
+from tokenworks.serving.answer import Chunks, EngineCall
 from tokenworks.serving.connection import LostError
 from tokenworks.serving.upstream import UnreachedError
 
@@ -77,7 +78,13 @@ class Router:
             reply, place = await self._alone(exchange, call, here[0]), here[0]
         else:
             reply, place = await self._first(exchange, call, self._order(exchange, route, here))
-        if isinstance(reply.body, bytes) or not (call.resume and place.here):
+        if isinstance(reply.body, bytes):
+            return reply
+        body: Chunks
+        if not place.here:
+            body = Stalling(reply.body, place.name, max(self._patience.stall_s, place.first_byte_s))
+            return msgspec.structs.replace(reply, body=body)
+        if not call.resume:
             return reply
         body = Finishing(exchange, call, reply.body, place, here, self._patience)
         return msgspec.structs.replace(reply, body=body)
