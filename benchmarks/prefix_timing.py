@@ -3,7 +3,7 @@
     python benchmarks/prefix_timing.py [--rounds 150] [--folder DIR] [--engine openvino]
 
 The gateway is `tokenworks serve` with every duty on, its engine the embedded one with its prefix cache. In each round,
-in random order, the same caller asks for one token after prompts of about 500: one that nobody has asked before, one
+in random order, the same caller asks for one token after prompts of about 250: one that nobody has asked before, one
 that another tenant has just asked, one that its own tenant has just asked under another label, and, as the control, one
 that it has just asked itself. Before each, somebody asks something, so that only the prompt differs. The classifier
 says "asked before" below any threshold: its AUC over thresholds is the probability that an answer to an asked prompt
@@ -39,7 +39,7 @@ ARMS = {
     "its own": ("caller", "internal"),
 }
 DRAWS = 2000
-PIECES = 4  # of 126 tokens
+PIECES = 2  # of 126 tokens
 
 
 def main() -> None:
@@ -132,7 +132,7 @@ def write(times_s: dict[str, list[float]], chosen: argparse.Namespace) -> None:
     lines = [
         "# Telling by the clock what others have asked",
         "",
-        f"{about['cpu']}, {about['cores']} cores; engine {chosen.engine}, prompts of about 500 tokens, "
+        f"{about['cpu']}, {about['cores']} cores; engine {chosen.engine}, prompts of about 250 tokens, "
         f"{chosen.rounds} interleaved rounds. 0.5: the clock tells nothing.",
         "",
         "| prompt asked before | median ms | AUC | 95 % interval |",
