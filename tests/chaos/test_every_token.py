@@ -28,8 +28,8 @@ from tokenworks.core.ids import new_id
 from tokenworks.ledger.verify import verify
 
 SHORT = "STREAMS" not in os.environ  # each position of some stream, not of every one
-STREAMS = int(os.environ.get("STREAMS", "24"))
-TOKENS = int(os.environ.get("TOKENS", "6"))
+STREAMS = int(os.environ.get("STREAMS", "20"))
+TOKENS = int(os.environ.get("TOKENS", "4"))
 FROM, TO = int(os.environ.get("FROM", "0")), int(os.environ.get("TO", str(STREAMS)))
 PART, PARTS = (int(word) for word in os.environ.get("PART", "0/1").split("/"))
 POSITIONS = range(TOKENS * PART // PARTS, TOKENS * (PART + 1) // PARTS)
