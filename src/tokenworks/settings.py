@@ -122,6 +122,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     precision: str = "auto"  # auto | f32 | bf16 | int8
     threads: int = 0
     start_timeout_s: float = 120.0
+    give_up_after: int = 5  # deaths in a row, each within 20 s of its start: refused at once for the next minute
+    restart_pause_s: float = 10.0  # before the next start, at most: 0.2 s after the first such death, then doubling
     max_batch: int = 32
     remote_url: str = ""  # an OpenAI-compatible server that may be asked as model "remote"; empty: none, no egress
     remote_key: str = ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos.load import Told
-from chaos.plant import BUDGET, Chaotic
+from chaos.plant import BUDGET, INPUT_NANO, OUTPUT_NANO, Chaotic
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.reader import read
 from tokenworks.ledger.spending import charged, day_of
@@ -52,6 +52,9 @@ def balance(house: Chaotic, told: Sequence[Told]) -> Figures:
         else:  # what was on its way when the line broke is charged and may not have arrived
             assert found[0].completion_tokens >= one.tokens, (one, found)
             assert found[0].completion_tokens <= one.asked_tokens
+    for entry in (one for found in entries.values() for one in found if one.completion_tokens):
+        nano = entry.prompt_tokens * INPUT_NANO + entry.completion_tokens * OUTPUT_NANO
+        assert entry.price_micro == -(-nano // 1000), entry
     _budgets([entry for found in entries.values() for entry in found])
     assert not verify(house.home / "ledger").problems
     return Figures(

@@ -21,6 +21,7 @@ from tokenworks.ledger.segment import SPARE
 from tokenworks.settings import Settings, load_settings
 
 BUDGET = 4000  # tokens a day of the tenant "tight"
+INPUT_NANO, OUTPUT_NANO = 700, 2300  # a token, in billionths
 DISK_MB = 12
 FILLERS = 960  # of about a kilobyte: the first file of the log, a megabyte, is nearly full
 CLOCKS = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/local/lib/faketime/libfaketime.so.1")
@@ -43,6 +44,9 @@ port = 0
 catalog = "{catalog}"
 [ledger]
 segment_mb = 1
+[prices.models."*"]
+input = {INPUT_NANO / 1000}
+output = {OUTPUT_NANO / 1000}
 [limits]
 wait_s = 1.0
 [line]
@@ -161,6 +165,17 @@ class Postgres:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs([main], timeout=10)
+
+    def hold(self, seconds: float) -> None:
+        """SIGSTOP of the server and its workers, and after a while SIGCONT: it takes what is sent, and is silent."""
+        main = psutil.Process(self._server.get_pid())
+        family = [main, *main.children(recursive=True)]
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+            if number is signal.SIGSTOP:
+                time.sleep(seconds)
 
     def begin(self) -> None:
         """Start it over what is on disk."""

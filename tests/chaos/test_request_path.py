@@ -10,6 +10,7 @@ import os
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,6 +19,7 @@ from chaos.load import Load
 from chaos.plant import Chaotic, Postgres, clock_library
 from factory.platform_house import until
 
+HELD_S = 3.0 if "KILLS" not in os.environ else 15.0
 KILLS = int(os.environ.get("KILLS", "2"))
 pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(2400)]
 
@@ -129,6 +131,25 @@ def test_without_its_database_the_server_says_so_and_comes_back(house, postgres)
         answered_after(house, load, lambda: (postgres.kill(), time.sleep(1.5), postgres.begin()))
     balance(house, load.told)
     assert {one.status for one in load.told} <= {200, 429, 500, 503}
+
+
+def test_a_database_held_still_holds_nobody_up_for_ever(house, postgres):
+    """Longer than it is waited for: callers are told so, and answered again without a restart."""
+    with Load(house) as load:
+        answered_after(house, load, lambda: postgres.hold(HELD_S))
+    balance(house, load.told)
+    assert {one.status for one in load.told} <= {200, 429, 500, 503}
+
+
+@pytest.mark.skipif("KILLS" not in os.environ, reason="takes half a minute: KILLS=2 or more")
+def test_a_server_whose_database_is_silent_still_ends(house, postgres):
+    with ThreadPoolExecutor() as threads:
+        holding = threads.submit(postgres.hold, 40.0)
+        time.sleep(6.0)  # by then somebody waits for it
+        began_s = time.monotonic()
+        house.stop()
+        assert not holding.done(), time.monotonic() - began_s
+    house.begin()
 
 
 def test_a_clock_that_jumps_moves_no_money(house):

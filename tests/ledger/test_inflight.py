@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from operator import mul
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from tokenworks.core.errors import StoreError
 from tokenworks.core.usage import Usage
 from tokenworks.ledger.entries import RequestEntry
-from tokenworks.ledger.inflight import SLOT_BYTES, Inflight, settle_killed
+from tokenworks.ledger.inflight import FREE, SLOT_BYTES, Inflight, Rates, settle_killed
 
 KILLED = """
 import os, signal, sys
@@ -27,7 +28,7 @@ inflight = Inflight(Path(sys.argv[1]), 4)
 for number in range(3):
     common = {"endpoint": "completions", "outcome": "failed", "status": 500}
     entry = RequestEntry(at=float(number), request_id=f"req-{number}", **common)
-    slot = inflight.begin(entry)
+    slot = inflight.begin(entry, (1000, 100, 3000 + number))
     for told in range(1, 8):
         slot.note(Usage(prompt_tokens=5, cached_tokens=2, completion_tokens=told + number))
     if number == 1:
@@ -40,9 +41,14 @@ def entry(number: int) -> RequestEntry:
     return RequestEntry(at=1.0, request_id=f"req-{number}", endpoint="completions", outcome="failed", status=500)
 
 
+def priced(entry: RequestEntry, rates: Rates) -> RequestEntry:
+    used = (entry.prompt_tokens - entry.cached_tokens, entry.cached_tokens, entry.completion_tokens)
+    return msgspec.structs.replace(entry, price_micro=sum(map(mul, used, rates)))
+
+
 def settled(folder, known=lambda _: False) -> list[RequestEntry]:
     written: list[RequestEntry] = []
-    settle_killed(folder, known, written.append)
+    settle_killed(folder, known, written.append, priced)
     return written
 
 
@@ -54,6 +60,7 @@ def test_what_a_killed_process_had_delivered_is_found_once(tmp_path) -> None:
         ("req-0", 5, 2, 7),
         ("req-2", 5, 2, 9),
     ]
+    assert [one.price_micro for one in found] == [3 * 1000 + 2 * 100 + 7 * 3000, 3 * 1000 + 2 * 100 + 9 * 3002]
     assert settled(tmp_path) == []
 
 
@@ -111,3 +118,12 @@ def test_no_room_for_the_file_is_told(tmp_path) -> None:
     with pytest.raises(StoreError, match="free"):
         Inflight(tmp_path, (os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize) // SLOT_BYTES * 4)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_before_rates_were_kept_is_settled_without_a_price(tmp_path) -> None:
+    inflight = Inflight(tmp_path, 2)
+    slot = inflight.begin(entry(0), FREE)
+    assert slot is not None
+    slot.note(Usage(prompt_tokens=3, completion_tokens=2))
+    inflight.close()
+    assert [(one.completion_tokens, one.price_micro) for one in settled(tmp_path)] == [(2, 0)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tokenworks.core.errors import ConfigError, EngineError
-from tokenworks.serving.choose import choose_engine
+from tokenworks.serving.choose import choose_engine, choose_for
 from tokenworks.serving.folder import open_folder
 
 
@@ -62,7 +62,8 @@ def test_the_engine_is_chosen_by_what_the_folder_is(folder: Path, tiny_bert: Pat
     pytest.importorskip("torch")
     assert choose_engine(folder) == "openvino"
     assert choose_engine(tiny_bert) == "encoder"
-    assert choose_engine(folder, "transformers") == "transformers"
+    assert choose_engine(folder, "transformers") == choose_for(folder, "transformers") == "transformers"
+    assert choose_for(tiny_bert, "transformers") == "encoder"
     config = json.loads((folder / "config.json").read_text()) | {"architectures": ["GPTNeoXForCausalLM"]}
     (folder / "config.json").write_text(json.dumps(config))
     assert choose_engine(folder) == "transformers"

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,18 @@ def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
     with pytest.raises(StoreError, match=r"127\.0\.0\.1.*check that the database server runs") as caught:
         open_catalog("postgresql+psycopg://user:secret@127.0.0.1:9/db")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.postgres
+def test_a_database_that_says_nothing_is_given_up_and_asked_again(postgres_url: str) -> None:
+    base = database.Database(postgres_url, silence_s=0.5)
+    with base.read() as connection:
+        began_s = time.monotonic()
+        connection.execute(text("SELECT pg_sleep(0.3)"))
+    with pytest.raises(StoreError, match=r"has said nothing for 0\.5 s"), base.read() as connection:
+        connection.execute(text("SELECT pg_sleep(30)"))
+    assert time.monotonic() - began_s < 20
+    time.sleep(database.AWAY_S)
+    with base.write() as connection:
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+    base.close()

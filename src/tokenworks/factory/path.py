@@ -25,8 +25,9 @@ from tokenworks.gateway.search import Search
 from tokenworks.gateway.warm import Warm
 from tokenworks.governance.keys import SCOPES, Keys, Principal
 from tokenworks.governance.policy.folder import InForce
+from tokenworks.governance.prices import Price
 from tokenworks.ledger.entries import RequestEntry
-from tokenworks.ledger.inflight import Inflight, settle_killed
+from tokenworks.ledger.inflight import Inflight, Rates, settle_killed
 from tokenworks.ledger.signing import ensure_ledger_key
 from tokenworks.line.release.inspect import verify_folder
 from tokenworks.serving.engine import Options
@@ -110,7 +111,11 @@ def request_path(
         released=lambda: current.refs | warm.refs,
         engine=settings.engines.generation if settings.engines.generation != "remote" else "auto",
         options=engine_options(settings, house.home),
-        policy=Policy(start_timeout_s=settings.engines.start_timeout_s),
+        policy=Policy(
+            start_timeout_s=settings.engines.start_timeout_s,
+            give_up_after=settings.engines.give_up_after,
+            longest_pause_s=settings.engines.restart_pause_s,
+        ),
         reach=reach,
         replicas=settings.engines.replicas,
     )
@@ -158,7 +163,10 @@ def streams_under_way(house: House) -> Inflight:
         found = house.lookup.request(entry.request_id, entry.tenant)
         return found is not None and found.at == entry.at
 
-    settle_killed(folder, known, house.ledger.append)
+    def charged(entry: RequestEntry, rates: Rates) -> RequestEntry:
+        return Price(input_nano=rates[0], cached_nano=rates[1], output_nano=rates[2]).of(entry)
+
+    settle_killed(folder, known, house.ledger.append, charged)
     return Inflight(folder, house.settings.server.max_in_flight)
 
 

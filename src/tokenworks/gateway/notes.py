@@ -15,7 +15,7 @@ from tokenworks.core.errors import StoreError
 from tokenworks.gateway.exchange import Exchange
 from tokenworks.ledger.bodies import named
 from tokenworks.ledger.entries import Entry, RequestEntry, Transfer
-from tokenworks.ledger.inflight import KILLED, Inflight, Slot
+from tokenworks.ledger.inflight import FREE, KILLED, Inflight, Slot
 from tokenworks.ledger.position import Position
 from tokenworks.ledger.vault import Subject
 
@@ -120,7 +120,11 @@ class Notes:
 
     def begin(self, exchange: Exchange) -> Slot | None:
         """Return where a stream's tokens are counted so that they outlive a kill."""
-        return self._inflight.begin(_if_killed(exchange)) if self._inflight is not None else None
+        if self._inflight is None:
+            return None
+        price = exchange.price
+        rates = FREE if price is None else (price.input_nano, price.cached_nano, price.output_nano)
+        return self._inflight.begin(_if_killed(exchange), rates)
 
     def receipt(self, entry: RequestEntry, position: Position) -> str:
         """Return the signed promise that the entry stands there."""

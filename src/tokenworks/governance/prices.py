@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from tokenworks.ledger.entries import RequestEntry
+
 NANO_PER_MICRO = 1000
 
 
@@ -19,6 +21,11 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         cached = min(cached, prompt)
         nano = (prompt - cached) * self.input_nano + cached * self.cached_nano + completion * self.output_nano
         return -(-nano // NANO_PER_MICRO)
+
+    def of(self, entry: RequestEntry) -> RequestEntry:
+        """Return `entry` with what its tokens cost."""
+        used = {"prompt": entry.prompt_tokens, "cached": entry.cached_tokens, "completion": entry.completion_tokens}
+        return msgspec.structs.replace(entry, price_micro=self.micro(**used))
 
     def most_micro(self, *, prompt: int, completion: int) -> int:
         """Return the most that so many tokens can cost."""

@@ -24,6 +24,10 @@ SUFFIX = ".inflight"
 KILLED = "gateway_killed"
 _HEAD = struct.Struct("<BxHIII")  # taken, bytes of the entry, tokens: of the prompt, of it cached, of the answer
 _TOKENS = struct.Struct("<III")
+_RATES = struct.Struct("<QQQ")  # at the end of a slot; a file of before they were kept has zeros there
+_MOST = SLOT_BYTES - _HEAD.size - _RATES.size
+Rates = tuple[int, int, int]  # billionths of the currency for a token: of the prompt, of it cached, of the answer
+FREE: Rates = (0, 0, 0)
 _TOKENS_AT = 4
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(RequestEntry).decode
@@ -67,14 +71,18 @@ class Inflight:
         self._map = mmap.mmap(self._file, slots * SLOT_BYTES)
         self._free = list(range(slots - 1, -1, -1))
 
-    def begin(self, entry: RequestEntry) -> Slot | None:
-        """Return the place of a stream whose entry would be `entry` now; None where there is no room for it."""
+    def begin(self, entry: RequestEntry, rates: Rates = FREE) -> Slot | None:
+        """Return the place of a stream whose entry would be `entry` now; None where there is no room for it.
+
+        `rates` are what its tokens were promised to cost.
+        """
         data = _encode(entry)
-        if not self._free or len(data) > SLOT_BYTES - _HEAD.size:
+        if not self._free or len(data) > _MOST:
             return None
         number = self._free.pop()
         at = number * SLOT_BYTES
         self._map[at + _HEAD.size : at + _HEAD.size + len(data)] = data
+        _RATES.pack_into(self._map, at + SLOT_BYTES - _RATES.size, *rates)
         _HEAD.pack_into(self._map, at, 1, len(data), 0, 0, 0)
         return Slot(self, number)
 
@@ -99,11 +107,17 @@ class Inflight:
         os.close(self._file)
 
 
-def settle_killed(folder: Path, known: Callable[[RequestEntry], bool], write: Callable[[RequestEntry], object]) -> int:
+def settle_killed(
+    folder: Path,
+    known: Callable[[RequestEntry], bool],
+    write: Callable[[RequestEntry], object],
+    charged: Callable[[RequestEntry, Rates], RequestEntry],
+) -> int:
     """Write an entry for each stream that a process left behind; return how many.
 
-    `known` says whether the entry stands on the ledger already: a process may be killed between its writing and the
-    end of the slot. Killed here, doing it again gives the same.
+    `charged` puts the price on it, from the rates that held when the stream began. `known` says whether the entry
+    stands on the ledger already: a process may be killed between its writing and the end of the slot. Killed here,
+    doing it again gives the same.
     """
     written = 0
     for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -113,9 +127,9 @@ def settle_killed(folder: Path, known: Callable[[RequestEntry], bool], write: Ca
         except BlockingIOError:  # its process lives
             continue
         else:
-            for entry in _left(path.read_bytes()):
+            for entry, rates in _left(path.read_bytes()):
                 if not known(entry):
-                    write(entry)
+                    write(charged(entry, rates))
                     written += 1
             path.unlink(missing_ok=True)
         finally:
@@ -123,12 +137,13 @@ def settle_killed(folder: Path, known: Callable[[RequestEntry], bool], write: Ca
     return written
 
 
-def _left(data: bytes) -> list[RequestEntry]:
+def _left(data: bytes) -> list[tuple[RequestEntry, Rates]]:
     found = []
     for at in range(0, len(data) - SLOT_BYTES + 1, SLOT_BYTES):
         taken, size, prompt, cached, completion = _HEAD.unpack_from(data, at)
         if taken:
             entry = _decode(data[at + _HEAD.size : at + _HEAD.size + size])
             tokens = {"prompt_tokens": prompt, "cached_tokens": cached, "completion_tokens": completion}
-            found.append(msgspec.structs.replace(entry, **tokens))
+            rates = FREE if size > _MOST else _RATES.unpack_from(data, at + SLOT_BYTES - _RATES.size)
+            found.append((msgspec.structs.replace(entry, **tokens), rates))
     return found

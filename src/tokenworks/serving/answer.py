@@ -35,6 +35,7 @@ class EngineCall(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     request_id: str = ""
     resume: bytes = b""  # how another engine may finish a stream, for engines of ours: JSON
+    cache_salt: str = ""  # for engines of ours: whose prefixes, read before, this prompt may be found among
     replica: int = 0  # which of the engines of this version
     wait_s: float | None = None  # for an engine that is starting; None: as the pool is used to
     headers: tuple[tuple[str, str], ...] = ()  # sent on besides ours

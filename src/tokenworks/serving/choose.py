@@ -13,6 +13,12 @@ ORDER = ("encoder", "openvino", "transformers")  # the fastest that can, first
 NEEDS = {"openvino": "openvino_genai", "transformers": "torch"}
 
 
+def choose_for(folder: Path, generation: str) -> str:
+    """Return the name of the engine for `folder`: `generation` where it generates, else the first that serves it."""
+    encodes = parts.load(ROOM, "encoder").serves(folder)
+    return choose_engine(folder, "auto" if encodes else generation)
+
+
 def choose_engine(folder: Path, wanted: str = "auto") -> str:
     """Return the name of the engine for `folder`: `wanted` if it exists, else the first that serves it.
 

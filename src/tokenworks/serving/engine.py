@@ -68,6 +68,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()  # tokens of an answer that another engine began, in the groups it told them in
     unwatched: bool = False  # nobody reads along: the engine may hand out the text once, at its end
     adapter: str = ""
+    cache_salt: str = ""  # prefixes read before are found again only under the salt they were read with, as in vLLM
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,8 @@ import structlog
 from tokenworks.core.destination import Destination
 from tokenworks.core.errors import EngineError, TokenworksError
 from tokenworks.serving.address import Address
-from tokenworks.serving.member import Member
+from tokenworks.serving.answer import EngineCall
+from tokenworks.serving.member import Member, told_to_ours
 from tokenworks.serving.supervisor import EngineStatus, NotReadyError
 from tokenworks.serving.upstream import Upstream
 
@@ -66,6 +67,10 @@ class Followed(Member):
         if self._status.state in ("failed", "stopped"):
             raise EngineError(f"engine of {self.ref} {self._status.state}: {self._status.error}")
         raise NotReadyError(f"engine of {self.ref} is {self._status.state}; ask again in a moment", retry_after_s=1.0)
+
+    def addressed(self, call: EngineCall) -> bytes:
+        """Return the request with what the gateway adds for engines of ours."""
+        return told_to_ours(call)
 
     async def _end(self, drain_s: float) -> None:
         self._task.cancel()

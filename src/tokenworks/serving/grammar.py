@@ -27,13 +27,17 @@ class Grammars:
         self._pipeline = genai.ContinuousBatchingPipeline(str(probe), scheduler, "CPU", {"INFERENCE_NUM_THREADS": 1})
         self._proven: dict[bytes, Any] = {}
 
-    def compile(self, schema: dict[str, Any], stop_id: int) -> Any:
-        """Return a `StructuredOutputConfig`; raise `ParameterError` where the schema cannot be followed."""
+    def compile(self, schema: dict[str, Any], stop_id: int, salt: str = "") -> Any:
+        """Return a `StructuredOutputConfig`; raise `ParameterError` where the schema cannot be followed.
+
+        What was proven under one salt is proven anew under another: else the time it takes tells who else uses it.
+        """
         import openvino_genai as genai
 
-        key = canonical_json(schema)
+        written = canonical_json(schema)
+        key = salt.encode() + written
         if key not in self._proven:
-            grammar = genai.StructuredOutputConfig(json_schema=key.decode())
+            grammar = genai.StructuredOutputConfig(json_schema=written.decode())
             self._prove(grammar, stop_id)
             if len(self._proven) >= REMEMBERED:
                 self._proven.pop(next(iter(self._proven)))

@@ -15,6 +15,13 @@ from tokenworks.serving.supervisor import EngineStatus, Supervisor
 from tokenworks.serving.upstream import Upstream
 
 
+def told_to_ours(call: EngineCall) -> bytes:
+    """Return the request, a JSON object, with whose prefixes it may meet and what its answer can be finished by."""
+    more = b',"cache_salt":"%b"' % call.cache_salt.encode() if call.cache_salt else b""
+    more += b',"resume":' + call.resume if call.resume else b""
+    return call.body.rstrip()[:-1] + more + b"}" if more else call.body
+
+
 class Member:
     """What every member counts."""
 
@@ -102,8 +109,8 @@ class Local(Member):
         return await self._supervisor.ready(timeout_s)
 
     def addressed(self, call: EngineCall) -> bytes:
-        """Return the request with what its answer can be finished by; the gateway has ended it with its brace."""
-        return call.body[:-1] + b',"resume":' + call.resume + b"}" if call.resume else call.body
+        """Return the request with what the gateway adds for engines of ours."""
+        return told_to_ours(call)
 
     async def _end(self, drain_s: float) -> None:
         await self._supervisor.stop(drain_s)

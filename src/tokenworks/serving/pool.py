@@ -15,7 +15,7 @@ from tokenworks.core.destination import Destination
 from tokenworks.core.errors import ConfigError, NotFoundError
 from tokenworks.serving.answer import EngineAnswer, EngineCall, Watched
 from tokenworks.serving.child import host_command
-from tokenworks.serving.choose import ROOM, choose_engine
+from tokenworks.serving.choose import ROOM, choose_engine, choose_for
 from tokenworks.serving.engine import Options
 from tokenworks.serving.followed import EngineAt, Followed, Reach
 from tokenworks.serving.link import Link
@@ -195,7 +195,7 @@ class Pool:
             self._sweep(ref)
             return self._members[ref]
         folder = await asyncio.to_thread(open_model, ref)
-        name = await asyncio.to_thread(choose_engine, folder, self._engine)
+        name = await asyncio.to_thread(choose_for, folder, self._engine)
         member = self._enter(ref, name, folder, self._options)
         self._sweep(ref)
         return member

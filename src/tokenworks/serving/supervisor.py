@@ -46,7 +46,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """Return how long to wait before the next start."""
         if quick_failures >= self.give_up_after:
             return self.retry_failed_s
-        return float(min(self.longest_pause_s, self.first_pause_s * 2 ** max(0, quick_failures - 1)))
+        return float(min(self.longest_pause_s, self.first_pause_s * 2 ** min(30, max(0, quick_failures - 1))))
 
 
 class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,18 +14,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from tokenworks.core.errors import MissingExtraError, StoreError
+from tokenworks.store.patience import give_up_after
 
 T = TypeVar("T", bound=msgspec.Struct)
 BUSY_S = 30.0  # how long SQLite waits for another writer
 PATIENCE = {"connect_timeout": 3, "tcp_user_timeout": 3000}  # libpq's, for a server behind a cut network; ours to give
+SILENCE_S = 10.0  # no statement of ours takes so long to be answered, unless the server is held
 AWAY_S = 1.0
 
 
 class Database:
     """SQLite or PostgreSQL, by URL."""
 
-    def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
+    def __init__(self, url: str, *, silence_s: float = SILENCE_S) -> None:
+        self.engine = _engine(url, silence_s)
         self._away_until, self._away = 0.0, ""
         self.place = self.engine.url.render_as_string(hide_password=True)
 
@@ -95,7 +97,7 @@ def from_row(row: Row[Any], into: type[T], *, as_json: Sequence[str] = ()) -> T:
     return msgspec.convert(values, into)
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, silence_s: float) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
@@ -105,6 +107,7 @@ def _engine(url: str) -> Engine:
         if parsed.get_backend_name() == "postgresql":
             patience = {name: value for name, value in PATIENCE.items() if name not in parsed.query}
             engine = create_engine(parsed, pool_pre_ping=True, connect_args=patience)
+            give_up_after(engine, silence_s)
         else:
             engine = create_engine(parsed)
     except (ArgumentError, NoSuchModuleError) as error:

@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +188,42 @@ def test_without_time_to_resume_a_broken_stream_ends_with_an_error(
     entry = house.entry(stream.request_id)
     told = sum(bool(event.get("choices")) for event in stream.events)
     assert (entry.outcome, entry.resumed, entry.completion_tokens) == ("failed", 0, told)
+
+
+def test_an_only_engine_that_dies_before_a_word_of_its_answer_is_asked_again(
+    replicas: Callable[..., Routed], house: House
+) -> None:
+    gate = replicas(1)
+    undisturbed = gate.ask("complete", max_tokens=200, ignore_eos=True)
+    with ThreadPoolExecutor() as threads:
+        asking = threads.submit(gate.ask, "complete", max_tokens=200, ignore_eos=True)
+        kill_while_it_writes(gate)
+        answer = asking.result(60)
+    assert (answer.status_code, answer.json()["choices"]) == (200, undisturbed.json()["choices"])
+    assert gate.sent(answer) == [("here", "lost"), ("here", "ok")]
+    assert gate.entry(answer).completion_tokens == 200
+
+
+def test_a_prompt_that_ends_every_engine_does_not_end_them_for_ever(
+    replicas: Callable[..., Routed], house: House
+) -> None:
+    gate = replicas(1)
+    with ThreadPoolExecutor() as threads:
+        asking = threads.submit(gate.ask, "complete", max_tokens=200, ignore_eos=True)
+        for _ in range(2):
+            kill_while_it_writes(gate)
+        answer = asking.result(60)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_error")
+    assert gate.sent(answer) == [("here", "lost"), ("here", "lost")]
+
+
+def kill_while_it_writes(gate: Routed) -> None:
+    """kill -9 of the only engine once it has been sent a request, which it takes a while to answer."""
+    [member] = [gate.pool._members["complete@1"]]
+    gate.house.wait_until(lambda: not member.idle and member.status.state == "ready")
+    time.sleep(0.05)
+    os.kill(member.status.pid, signal.SIGKILL)
+    gate.house.wait_until(lambda: member.status.state != "ready")
 
 
 def test_what_calls_for_more_answers_than_one_is_not_taken_up(replicas: Callable[..., Routed], house: House) -> None:

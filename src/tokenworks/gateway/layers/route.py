@@ -8,9 +8,11 @@ from tokenworks.core.errors import EngineError, TokenworksError
 from tokenworks.gateway.errors import engine_failed, unavailable
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.openai.bodies import PATHS, with_bound, with_usage
+from tokenworks.gateway.route.affinity import cache_salt
 from tokenworks.serving.answer import EngineCall
 from tokenworks.serving.supervisor import NotReadyError
 
+GENERATES = ("chat.completions", "completions")  # with keys and values of prompts that stay for the next one
 log = structlog.get_logger()
 
 
@@ -27,6 +29,7 @@ async def route(exchange: Exchange, proceed: Handle) -> Reply:
         request_id=exchange.request_id,
         wait_s=None if exchange.instead is None else 0.0,  # nobody waits for a canary to be started again
         traffic=exchange.traffic,
+        cache_salt=cache_salt(exchange) if exchange.endpoint in GENERATES else "",
     )
     try:
         return await proceed(exchange)

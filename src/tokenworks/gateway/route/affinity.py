@@ -14,12 +14,20 @@ SLACK = 1.25  # over the mean load: Mirrokni 2018, consistent hashing with bound
 _STARTS = (b'"messages"', b'"prompt"', b'"input"')
 
 
+def cache_salt(exchange: Exchange) -> str:
+    """Return what keeps prefixes apart that an engine has read: 32 hexadecimal characters of tenant and label."""
+    return _whose(exchange).hexdigest()
+
+
 def prefix_key(exchange: Exchange) -> bytes:
     """Return what prompts with the same beginning share, within one tenant and label only."""
     body = exchange.body
     start = max(0, min((at for name in _STARTS if (at := body.find(name)) >= 0), default=0))
-    salt = hashlib.blake2b(f"{exchange.who.tenant}\0{exchange.outgoing}".encode(), digest_size=16).digest()
-    return hashlib.blake2b(body[start : start + PREFIX_BYTES], key=salt, digest_size=16).digest()
+    return hashlib.blake2b(body[start : start + PREFIX_BYTES], key=_whose(exchange).digest(), digest_size=16).digest()
+
+
+def _whose(exchange: Exchange) -> hashlib.blake2b:
+    return hashlib.blake2b(f"{exchange.who.tenant}\0{exchange.outgoing}".encode(), digest_size=16)
 
 
 def in_turn(replicas: Sequence[Place], key: bytes) -> list[Place]:

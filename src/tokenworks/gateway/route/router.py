@@ -18,6 +18,7 @@ from tokenworks.core.destination import Destination
 from tokenworks.gateway.errors import ApiError, bad_request, forbidden, unavailable
 from tokenworks.gateway.exchange import Exchange, Reply
 from tokenworks.gateway.route.affinity import in_turn, prefix_key
+from tokenworks.gateway.route.again import again
 from tokenworks.gateway.route.attempt import attempt
 from tokenworks.gateway.route.choosing import Draw, chosen
 from tokenworks.gateway.route.failing import NOTHING_SENT, FailedError
@@ -26,8 +27,11 @@ from tokenworks.gateway.route.hedge import Hedge
 from tokenworks.gateway.route.permitted import forbids
 from tokenworks.gateway.route.places import Ask, Place
 from tokenworks.gateway.route.routes import HERE_ONLY, Route
+from tokenworks.gateway.route.stalling import Stalling
 from tokenworks.ledger.entries import Sent
-from tokenworks.serving.answer import EngineCall
+from tokenworks.serving.answer import Chunks, EngineCall
+from tokenworks.serving.connection import LostError
+from tokenworks.serving.upstream import UnreachedError
 
 PATIENCE_S = 600.0  # a long prompt on a slow machine of ours is silent for minutes
 TRIED = ("canary", "shadow")  # what is on trial is asked itself, and nobody instead of it
@@ -71,10 +75,16 @@ class Router:
         if len(here) == 1 and not route.leaves:
             if why := forbids(exchange, here[0]):
                 raise _forbidden([why])
-            reply, place = await self._ask(call), here[0]
+            reply, place = await self._alone(exchange, call, here[0]), here[0]
         else:
             reply, place = await self._first(exchange, call, self._order(exchange, route, here))
-        if isinstance(reply.body, bytes) or not (call.resume and place.here):
+        if isinstance(reply.body, bytes):
+            return reply
+        body: Chunks
+        if not place.here:
+            body = Stalling(reply.body, place.name, max(self._patience.stall_s, place.first_byte_s))
+            return msgspec.structs.replace(reply, body=body)
+        if not call.resume:
             return reply
         body = Finishing(exchange, call, reply.body, place, here, self._patience)
         return msgspec.structs.replace(reply, body=body)
@@ -88,6 +98,15 @@ class Router:
         """Return every destination that was asked or may be."""
         far = {place.name: place for route in self._routes.values() for place in route.far}
         return [*(place for here in self._here.values() for place in here), *far.values()]
+
+    async def _alone(self, exchange: Exchange, call: EngineCall, place: Place) -> Reply:
+        """Ask the one engine there is; where it dies before a word of its answer, ask again when it is back."""
+        try:
+            return await self._ask(call)
+        except (LostError, UnreachedError) as error:
+            if not place.here:
+                raise
+            return await again(exchange, call, place, error, self._patience.resume_s)
 
     def _open(self, ref: str) -> tuple[Place, ...]:
         count = 1 if self._count is None else self._count(ref)

@@ -22,7 +22,7 @@ from tokenworks.serving.folder import ModelFolder
 from tokenworks.serving.tokens import Tokens
 
 PROBE = "probe"  # the subfolder of the model that grammars are proven on
-VERSION = "2"  # of the graph: a new one leaves old conversions behind
+VERSION = "3"  # of the graph: a new one leaves old conversions behind
 
 
 @contextlib.contextmanager

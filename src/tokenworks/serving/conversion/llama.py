@@ -39,7 +39,9 @@ class LlamaGraph:
         self._rotation = self._rotations(positions)
         self._mask = self._causal_mask(ids, mask)
         embedding = self._matrix("model.embed_tokens.weight")
-        hidden = ops.gather(embedding, ids, self._int(0))
+        # GenAI finds prefixes again by the ids it is given: above the bits of the vocabulary they carry a salt.
+        bare = ops.bitwise_and(ids, self._int((1 << id_bits(self._shape.vocabulary)) - 1))
+        hidden = ops.gather(embedding, bare, self._int(0))
         for layer in range(self._shape.layers):
             hidden = self._layer(f"model.layers.{layer}", layer, hidden)
         hidden = self._norm("model.norm.weight", hidden)
@@ -171,3 +173,8 @@ class LlamaGraph:
 
     def _ints(self, values: list[int]) -> Node:
         return self._ops.constant(np.array(values, np.int64))
+
+
+def id_bits(vocabulary: int) -> int:
+    """Return how many bits a token id takes."""
+    return max(1, (vocabulary - 1).bit_length())

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from tokenworks.core.errors import EngineError, MissingExtraError
 from tokenworks.serving.conversion.cache import PROBE, converted
+from tokenworks.serving.conversion.salt import salted
 from tokenworks.serving.conversion.shape import read_shape, reason_against
 from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, Text, TokenLogprob, Vectors
 from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
@@ -50,10 +51,15 @@ def load(folder: Path, options: Options) -> OpenVinoEngine:
     model = open_folder(folder)
     tokens = Tokens(folder)
     precision = choose_precision(options.precision)
+
+    def uncached() -> Any:
+        with converted(model, tokens, precision, options.cache) as graph:
+            return _pipeline(graph, model, options, precision, prefixes=False)
+
     with converted(model, tokens, precision, options.cache) as graph:
         pipeline = _pipeline(graph, model, options, precision)
         grammars = Grammars(graph / PROBE)
-    return OpenVinoEngine(model, tokens, pipeline, grammars, exact=precision == "f32")
+    return OpenVinoEngine(model, tokens, pipeline, grammars, exact=precision == "f32", uncached=uncached)
 
 
 def choose_precision(wanted: str) -> str:
@@ -68,7 +74,7 @@ def choose_precision(wanted: str) -> str:
     return wanted
 
 
-def _pipeline(graph: Path, model: ModelFolder, options: Options, precision: str) -> Any:
+def _pipeline(graph: Path, model: ModelFolder, options: Options, precision: str, *, prefixes: bool = True) -> Any:
     import openvino as ov
     import openvino_genai as genai
 
@@ -78,7 +84,7 @@ def _pipeline(graph: Path, model: ModelFolder, options: Options, precision: str)
     scheduler.max_num_seqs = options.max_batch
     scheduler.max_num_batched_tokens = 256  # bounds one step, and with it how long a new request waits
     scheduler.num_kv_blocks = _kv_blocks(model, options.max_batch, 4 if arithmetic == "f32" else 2)
-    scheduler.enable_prefix_caching = True
+    scheduler.enable_prefix_caching = prefixes
     properties = {
         "INFERENCE_NUM_THREADS": options.threads,
         "INFERENCE_PRECISION_HINT": arithmetic,
@@ -112,13 +118,22 @@ class OpenVinoEngine:
     supports = frozenset({"logprobs", "seed", "penalties", "json_schema", "ignore_eos", "n", "stop", "top_k", "resume"})
 
     def __init__(
-        self, model: ModelFolder, tokens: Tokens, pipeline: Any, grammars: Grammars, *, exact: bool = False
+        self,
+        model: ModelFolder,
+        tokens: Tokens,
+        pipeline: Any,
+        grammars: Grammars,
+        *,
+        exact: bool = False,
+        uncached: Callable[[], Any],
     ) -> None:
         self.does = frozenset({"completions", "chat.completions"} if model.chat_template else {"completions"})
         self.context_length = model.context_length
         self.classes: list[str] = []
         self._model, self._tokens, self._pipeline, self._grammars = model, tokens, pipeline, grammars
         self._template = ChatTemplate(model.chat_template, model.tokenizer_config) if model.chat_template else None
+        self._vocabulary = read_shape(model.config).vocabulary
+        self._make_uncached, self._uncached = uncached, None  # a pipeline
         self._numbers = itertools.count()
         self._running: list[_Answer] = []
         self._stepping = False
@@ -174,7 +189,7 @@ class OpenVinoEngine:
         while self._stepping:
             await asyncio.sleep(0)
         self._failure = EngineDied("the engine is closed")
-        self._pipeline = None
+        self._pipeline = self._uncached = None
 
     def _start(self, ids: list[int], sampling: Sampling, index: int, arrived: asyncio.Queue[Any]) -> _Answer:
         import openvino as ov  # loaded by `load` already
@@ -182,15 +197,18 @@ class OpenVinoEngine:
         config = generation_config(sampling, index, self._model.stop_ids)
         if sampling.json_schema is not None:
             stop_id = self._model.stop_ids[0] if self._model.stop_ids else -1
-            config.structured_output_config = self._grammars.compile(sampling.json_schema, stop_id)
+            config.structured_output_config = self._grammars.compile(sampling.json_schema, stop_id, sampling.cache_salt)
         seen = [token for group in sampling.seen for token in group]
         again = tuple(seen)
         if seen and self._exact and likeliest(sampling):
             config.max_new_tokens -= len(seen)
             ids, again = ids + seen, ()
-        prompt = ov.Tensor(np.array([ids], np.int64))
+        pipeline, salt = self._pipeline, sampling.cache_salt
+        if salt and sampling.repetition_penalty != 1.0:
+            pipeline, salt = self._without_prefixes(), ""
+        prompt = ov.Tensor(np.array([salted(ids, salt, self._vocabulary)], np.int64))
         try:
-            handle = self._pipeline.add_request(next(self._numbers), prompt, config)
+            handle = pipeline.add_request(next(self._numbers), prompt, config)
         except RuntimeError as error:
             raise ValueError(str(error).strip().splitlines()[-1]) from error
         answer = _Answer(handle, self._tokens, sampling, index, arrived, again)
@@ -200,6 +218,15 @@ class OpenVinoEngine:
             asyncio.get_running_loop().call_soon(self._step)
         return answer
 
+    def _without_prefixes(self) -> Any:
+        """Return a pipeline that finds no prefix again, made where it is first needed: it takes its own memory.
+
+        Under a repetition penalty the library looks the prompt's ids up among the logits: they can carry no salt.
+        """
+        if self._uncached is None:
+            self._uncached = self._make_uncached()
+        return self._uncached
+
     def _drop(self, answer: _Answer) -> None:
         if answer in self._running:
             self._running.remove(answer)
@@ -208,11 +235,14 @@ class OpenVinoEngine:
     def _step(self) -> None:
         """Make one token for every running answer, hand out what is due, and come back after the network was seen."""
         try:
-            self._pipeline.step()
+            working = [one for one in (self._pipeline, self._uncached) if one is not None]
+            for pipeline in working:
+                if pipeline.has_non_finished_requests():
+                    pipeline.step()
             now = time.monotonic()
             pause_s = INTERVAL_S * max(1.0, len(self._running) / CROWD)
             self._running = [answer for answer in self._running if not answer.advance(now, pause_s)]
-            more = self._pipeline.has_non_finished_requests()
+            more = any(pipeline.has_non_finished_requests() for pipeline in working)
         except Exception as error:  # noqa: BLE001 - the border to the library: whatever it was, every waiting caller hears
             self._die(error)
             return

@@ -54,6 +54,7 @@ class GenerationBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     service_tier: str | None = None
     store: bool | None = None
     resume: Resume | None = None
+    cache_salt: str | None = None  # vLLM's name. Said by the gateway, never by callers
 
 
 class ChatBody(GenerationBody, frozen=True, kw_only=True):
