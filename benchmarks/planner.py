@@ -191,7 +191,9 @@ def lines(found: dict[str, Any]) -> list[str]:
     for name, groups in found["groups"].items():
         out += ["", f"Priors alone, by {name}:", "", *head, *(_line(value, one) for value, one in groups.items())]
     unknown = ", ".join(found["unknown_models"]) or "none"
-    rest = f"{found['left_out_more_than_a_node']} rows on more than {NODE} devices, and all with separate prefill devices"
+    rest = (
+        f"{found['left_out_more_than_a_node']} rows on more than {NODE} devices, and all with separate prefill devices"
+    )
     out += ["", f"Left out: {rest}. Models or machines that the tables lack: {unknown}."]
     return out
 

@@ -47,6 +47,7 @@ GROUPS = (
     "top",
     "openapi",
     "plan",
+    "claim",
 )
 for _group in GROUPS:
     import_module(f"tokenworks.cli.{_group}").register(app)

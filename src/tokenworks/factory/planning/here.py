@@ -88,7 +88,7 @@ async def _measure(folder: Path, threads: int, most: int, rounds: int) -> Here:
     model = open_folder(folder)
     read_config(folder)  # a model whose shape is not understood is not planned with
     room = model.context_length
-    async with _engine(folder, threads, most) as server:
+    async with embedded(folder, threads=threads, most=most) as server:
         words = _Words(folder, seed=1)
         await at_a_time(server, words.questions([SHORT] * 4, [16] * 4), 2)  # warm
         decoded: list[Decoded] = []
@@ -138,7 +138,7 @@ def _medians(decoded: Sequence[Decoded]) -> list[Decoded]:
 async def _check(here: Here, full: Trace, paced: Trace, threads: int, seed: int) -> Check:
     cost, scheduler = here.fitted.cost, here.scheduler
     words = _Words(Path(here.folder), seed=seed + 2)
-    async with _engine(Path(here.folder), threads, here.most) as server:
+    async with embedded(Path(here.folder), threads=threads, most=here.most) as server:
         await at_a_time(server, words.questions([SHORT] * 4, [16] * 4), 2)
         at_once = await at_a_time(server, words.trace(full), here.most)
         on_pace = await on_time(server, words.trace(paced))
@@ -203,7 +203,8 @@ class _Words:
 
 
 @asynccontextmanager
-async def _engine(folder: Path, threads: int, most: int) -> AsyncIterator[Server]:
+async def embedded(folder: Path, *, threads: int, most: int) -> AsyncIterator[Server]:
+    """Give an engine of this machine that serves `folder`, in a process of its own, and end it afterwards."""
     engine = choose_engine(folder)
     if engine == "encoder":
         raise ConfigError(f"{folder} is an encoder; --calibrate measures a model that generates")
