@@ -54,7 +54,8 @@ def plan(
         measured, checked = _here(engine_model, traffic, check)
         asked = _measured(asked, measured)
         text += calibration_lines(measured, checked)
-    given = inputs(asked, traffic, read_tables(tables))
+    ours_is_measured = measured is not None and asked.model_config == measured.folder
+    given = inputs(asked, traffic, read_tables(tables), measured.served if measured and ours_is_measured else None)
     made = planned(given)
     text += lines(made)
     if charts is not None:
@@ -102,9 +103,7 @@ def _measured(asked: Workload, here: Here) -> Workload:
 
     if asked.model != Workload().model or asked.model_config:
         return asked
-    site = msgspec.structs.replace(asked.site, measured=here.point)
-    precision = "bf16" if asked.precision == "auto" else asked.precision
-    return msgspec.structs.replace(asked, model_config=here.folder, site=site, precision=precision)
+    return msgspec.structs.replace(asked, model_config=here.folder)
 
 
 def calibration_lines(here: Here, checked: Check | None) -> list[str]:

@@ -17,7 +17,7 @@ from tokenworks.planning.architecture import Architecture
 from tokenworks.planning.calibration import Calibration, Point, calibrate
 from tokenworks.planning.configs import read_config
 from tokenworks.planning.machine import Machine
-from tokenworks.planning.sizing import Sized, deployments, size, steady
+from tokenworks.planning.sizing import Served, Sized, deployments, served, size, steady
 from tokenworks.planning.step import Deployment
 from tokenworks.planning.tables import Tables
 from tokenworks.planning.trace import Trace
@@ -95,9 +95,10 @@ class Inputs:
     tables: Tables
     hosted_usd: tuple[float, float, float]  # prompts, cached prompts, answers, per million
     grid_g_kwh: float
+    here: Served | None = None  # what was measured of this model on a machine of this site
 
 
-def inputs(workload: Workload, trace: Trace, tables: Tables) -> Inputs:
+def inputs(workload: Workload, trace: Trace, tables: Tables, here: Served | None = None) -> Inputs:
     """Return what options are made of, the trace brought to the month's pace."""
     tables = tables.over(workload.models, workload.machines)
     pace = len(trace) / trace.span_s * workload.active_hours * 3600
@@ -111,6 +112,7 @@ def inputs(workload: Workload, trace: Trace, tables: Tables) -> Inputs:
         tables=tables,
         hosted_usd=hosted_price(workload),
         grid_g_kwh=grid(workload),
+        here=here,
     )
 
 
@@ -240,8 +242,8 @@ def _best(given: Inputs, bare: Deployment, kind: str) -> Option:
     for name in named:
         machine = _machine(given, name)
         for of in deployments(bare, machine, choice.devices):
-            _, speed = steady(of, given.trace, given.workload.targets, calibration_of(of, choice.measured))
-            if speed:
+            by = served(of, given.trace, calibration_of(of, choice.measured))
+            if by is not None and (speed := steady(by.cost, given.trace, given.workload.targets)):
                 price = machine.price_usd if kind == "bought" else machine.rent_usd_h
                 ranked.append((_need(given, speed) * of.devices * (price or 0.0), name, of.tensor))
     tried = [
@@ -265,26 +267,25 @@ def _sized(
     machine = _machine(given, name)
     permitted = given.workload.permitted(choice.clearance)
     for of in deployments(bare, machine, choice.devices):
-        calibration = calibration_of(of, choice.measured)
-        found = size(of, given.trace, given.workload.targets, calibration)
-        if found is not None:
-            return _priced(given, name, found, calibration, kind=kind, owned=owned, clearance=choice.clearance)
+        by = given.here if kind == "this site" else None
+        by = by or served(of, given.trace, calibration_of(of, choice.measured))
+        found = size(of, given.trace, given.workload.targets, by) if by is not None else None
+        if by is not None and found is not None:
+            return _priced(given, name, found, by, kind=kind, owned=owned, clearance=choice.clearance)
     return Option(
         kind=kind, machine=name, permitted_share=permitted, clearance=choice.clearance,
         note="the model does not fit, or even a request alone misses the targets",
     )  # fmt: skip
 
 
-def _priced(
-    given: Inputs, name: str, found: Sized, calibration: Calibration, *, kind: str, owned: bool, clearance: str
-) -> Option:
+def _priced(given: Inputs, name: str, found: Sized, by: Served, *, kind: str, owned: bool, clearance: str) -> Option:
     workload, machine, volume = given.workload, found.deployment.machine, given.volume
     hours = costs.HOURS_MONTH if owned else workload.active_hours
     most = found.full_tokens_per_s * found.copies * hours * 3600
     use = min(volume.answer_tokens / most, 1.0) if most else 1.0
     running = _running(machine, found.devices, use, hours, workload, owned=owned)
     # A prediction that is off by so much needs so many copies more or less, never fewer than one.
-    low, high = (running.usd * max(found.copies * (1 + sign * calibration.error), 1) / found.copies for sign in (-1, 1))
+    low, high = (running.usd * max(found.copies * (1 + sign * by.error), 1) / found.copies for sign in (-1, 1))
     hosted_month = hosted_usd(given)
     other = hosted_month / volume.answer_tokens * 1e6
     price = (machine.price_usd or 0.0) * found.devices + workload.money.setup_usd
@@ -317,7 +318,7 @@ def _priced(
         else None,
         permitted_share=permitted,
         clearance=clearance,
-        calibration=calibration.how,
+        calibration=by.how,
     )
 
 

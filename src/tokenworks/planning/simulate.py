@@ -190,11 +190,9 @@ class _Engine:
         count = self._running[0][0] - self._step
         base = cost.step_s[running] + cost.context_s[running] * self._context
         growth = cost.context_s[running] * running
-        seconds = count * base + growth * count * (count - 1) / 2
-        if self._now + seconds > until:
-            count = min(max(math.ceil((until - self._now) / base), 1), count)
-            seconds = count * base + growth * count * (count - 1) / 2
-        self._passed(seconds, count)
+        if self._now + _steps_s(count, base, growth) > until:
+            count = _steps_until(until - self._now, base, growth, count)
+        self._passed(_steps_s(count, base, growth), count)
 
     def _passed(self, seconds: float, count: int) -> None:
         self._now += seconds
@@ -206,3 +204,20 @@ class _Engine:
             self.last[number] = self._now
             self._context -= tokens
             self._held -= tokens
+
+
+def _steps_s(count: int, base: float, growth: float) -> float:
+    """Return the seconds of `count` steps, the first of `base`, each longer by `growth` than the one before."""
+    return count * base + growth * count * (count - 1) / 2
+
+
+def _steps_until(seconds: float, base: float, growth: float, most: int) -> int:
+    """Return the fewest steps, of `most` at most, that take `seconds`: the step under way then is finished."""
+    rest = base - growth / 2
+    guess = (math.sqrt(rest * rest + 2 * growth * seconds) - rest) / growth if growth else seconds / base
+    count = min(max(math.ceil(guess), 1), most)
+    while count > 1 and _steps_s(count - 1, base, growth) >= seconds:
+        count -= 1
+    while count < most and _steps_s(count, base, growth) < seconds:
+        count += 1
+    return count

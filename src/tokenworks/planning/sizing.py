@@ -12,7 +12,7 @@ from tokenworks.planning.calibration import Calibration
 from tokenworks.planning.linear import cost_of, scheduler_of
 from tokenworks.planning.machine import Machine
 from tokenworks.planning.simulate import MOST_REPLICAS, Cost, Outcome, Scheduler, simulate
-from tokenworks.planning.step import Deployment, tpot_s
+from tokenworks.planning.step import Deployment
 from tokenworks.planning.trace import Trace
 from tokenworks.planning.workload import Targets
 
@@ -42,11 +42,32 @@ class Sized(msgspec.Struct, frozen=True, kw_only=True):
         return self.copies * self.deployment.devices
 
 
-def size(of: Deployment, trace: Trace, targets: Targets, calibration: Calibration) -> Sized | None:
-    """Return the fewest copies that keep `targets` on `trace` (its busiest hour), None where no number does."""
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine's steps cost, and how it fills them: predicted, or measured on it."""
+
+    cost: Cost
+    scheduler: Scheduler
+    how: str
+    error: float  # how far predictions may be off, as a share
+
+
+def served(of: Deployment, trace: Trace, calibration: Calibration) -> Served | None:
+    """Return what the step-time model says of `of` on `trace`, None where the longest request does not fit."""
     if not of.most_sequences(float((trace.prompt + trace.answer).max())):
         return None
-    cost, scheduler = cost_of(of, trace, calibration), scheduler_of(of, trace)
+    return Served(
+        cost=cost_of(of, trace, calibration),
+        scheduler=scheduler_of(of, trace),
+        how=calibration.how,
+        error=calibration.error,
+    )
+
+
+def size(of: Deployment, trace: Trace, targets: Targets, by: Served) -> Sized | None:
+    """Return the fewest copies that keep `targets` on `trace` (its busiest hour), None where no number does."""
+    cost, scheduler = by.cost, by.scheduler
+    if float((trace.prompt + trace.answer).max()) > scheduler.cache_tokens:
+        return None
     # Trials with many copies take an eighth part of each: what is simulated never exceeds ENOUGH requests by much.
     most = _most(cost, scheduler, trace, targets)
     if most is None:
@@ -65,7 +86,7 @@ def size(of: Deployment, trace: Trace, targets: Targets, calibration: Calibratio
             copies, found = middle, trial
         else:
             low = middle
-    return _sized(of, copies, found, trace, targets, calibration)
+    return _sized(of, copies, found, trace, targets, cost)
 
 
 def keeps(found: Outcome, targets: Targets) -> bool:
@@ -77,16 +98,18 @@ def keeps(found: Outcome, targets: Targets) -> bool:
     )
 
 
-def steady(of: Deployment, trace: Trace, targets: Targets, calibration: Calibration) -> tuple[float, float]:
-    """Return how many requests at a time keep the target in a steady state, and the answer tokens per second then."""
+def steady(cost: Cost, trace: Trace, targets: Targets) -> float:
+    """Return the answer tokens per second of a copy in the steady state with the most requests that keep the target.
+
+    Each of the others begins anew once per answer, and its prompt is read in between.
+    """
     prompt, answer = float(trace.prompt.mean()), float(trace.answer.mean())
-    counts = np.unique(np.geomspace(1, max(min(of.most_sequences(prompt + answer), 1024), 1), 40).round())
-    each = tpot_s(of, counts, prompt, answer) * calibration.factor
+    counts = np.arange(1, len(cost.step_s))
+    step = np.array(cost.step_s[1:]) + np.array(cost.context_s[1:]) * counts * (prompt + answer / 2)
+    reading = prompt * cost.prompt_s + prompt**2 / 2 * cost.pair_s
+    each = step + (counts - 1) * reading / answer
     able = each <= targets.tpot_p95_s * SPARE
-    if not able.any():
-        return 0.0, 0.0
-    best = int(np.argmax(np.where(able, counts / each, 0)))
-    return float(counts[best]), float(counts[best] / each[best])
+    return float(np.where(able, counts / each, 0).max()) if able.any() else 0.0
 
 
 def deployments(model_of: Deployment, machine: Machine, devices: int) -> list[Deployment]:
@@ -129,9 +152,7 @@ def _tried(trace: Trace, cost: Cost, scheduler: Scheduler, copies: int) -> Outco
     return simulate(trace.first(math.ceil(ENOUGH / share)), cost, scheduler, copies)
 
 
-def _sized(
-    of: Deployment, copies: int, found: Outcome, trace: Trace, targets: Targets, calibration: Calibration
-) -> Sized:
+def _sized(of: Deployment, copies: int, found: Outcome, trace: Trace, targets: Targets, cost: Cost) -> Sized:
     return Sized(
         deployment=of,
         copies=copies,
@@ -143,5 +164,5 @@ def _sized(
         latency_p95_s=found.percentile("latency_s", 0.95),
         peak_utilisation=found.utilisation,
         peak_tokens_per_s=found.tokens_per_s,
-        full_tokens_per_s=steady(of, trace, targets, calibration)[1],
+        full_tokens_per_s=steady(cost, trace, targets),
     )

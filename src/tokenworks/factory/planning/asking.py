@@ -21,6 +21,10 @@ PATIENCE_S = 300.0  # without a byte
 LATE_S = 0.05  # a client that asks so much later than planned measured itself
 
 
+class NotReadyError(EngineError):
+    """The server says that it cannot answer now: it is starting, or too much is asked of it."""
+
+
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """One request: when, what, and how long its answer is to be."""
 
@@ -153,7 +157,8 @@ def _usage(received: bytes, url: str) -> tuple[dict[str, int], float | None]:
     status = head.split(b" ", 2)[1:2]
     if status != [b"200"]:
         said = body[:300].decode(errors="replace")
-        raise EngineError(f"{url} answered {b''.join(status).decode() or 'nothing'}: {said}")
+        kind = NotReadyError if status in ([b"503"], [b"429"]) else EngineError
+        raise kind(f"{url} answered {b''.join(status).decode() or 'nothing'}: {said}")
     for line in reversed(received.split(b"\n")):
         if line.startswith(b"data:") and b'"usage"' in line:
             event = msgspec.json.decode(line[5:].strip())

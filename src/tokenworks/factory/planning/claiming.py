@@ -15,7 +15,7 @@ import structlog
 
 from tokenworks.core.clock import iso
 from tokenworks.core.errors import ConfigError, DataError, EngineError
-from tokenworks.factory.planning.asking import Answered, Question, Server, at_a_time
+from tokenworks.factory.planning.asking import Answered, NotReadyError, Question, Server, at_a_time
 from tokenworks.factory.planning.here import embedded
 from tokenworks.planning.claims.claim import Claim, Run
 from tokenworks.planning.claims.explain import explain
@@ -23,6 +23,8 @@ from tokenworks.planning.claims.judge import enough, judge
 from tokenworks.planning.claims.letter import Report, made_of
 from tokenworks.planning.tables import Tables
 
+STARTING_S = 120.0  # a server may take to answer for the first time
+POOL, FITTINGS = 12, 3  # texts, and how often they are brought to length
 WORDS_PER_TOKEN = 0.75  # of English, before the server has said how it counts
 log = structlog.get_logger()
 Texts = Callable[[int], list[str]]
@@ -36,6 +38,7 @@ def try_claim(claim: Claim, tables: Tables) -> Report:
 async def _try(claim: Claim, tables: Tables) -> Report:
     began = time.monotonic()
     async with _server(claim) as server:
+        await _awake(server)
         texts = await _texts(claim, server)
         rounds: dict[str, list[float]] = {}
         every: list[Answered] = []
@@ -48,12 +51,19 @@ async def _try(claim: Claim, tables: Tables) -> Report:
             log.info(
                 "round of a claim", number=len(rounds["tokens_per_s"]), tokens_per_s=round(rounds["tokens_per_s"][-1])
             )
-    judged = judge(rounds, claim, missing(claim))
     lengths = (float(np.mean([a.prompt_tokens for a in every])), float(np.mean([a.answer_tokens for a in every])))
+    claim = as_seen(claim, lengths)
+    judged = judge(rounds, claim, missing(claim))
     return made_of(
         claim, judged, explain(claim, judged, tables), asked=len(every), seconds=time.monotonic() - began,
         lengths=lengths, at=iso(time.time()),
     )  # fmt: skip
+
+
+def as_seen(claim: Claim, lengths: tuple[float, float]) -> Claim:
+    """Return `claim` with the lengths of the run as the server counted them: they are what was tried."""
+    run = msgspec.structs.replace(claim.run, prompt_tokens=round(lengths[0]), answer_tokens=round(lengths[1]))
+    return msgspec.structs.replace(claim, run=run)
 
 
 def figures(found: Sequence[Answered], run: Run) -> dict[str, float]:
@@ -84,6 +94,19 @@ def missing(claim: Claim) -> dict[str, str]:
     }
 
 
+async def _awake(server: Server) -> None:
+    """Wait for a server that is still starting."""
+    until = time.monotonic() + STARTING_S
+    while True:
+        try:
+            await server.ask(Question(at_s=0.0, prompt="hello", answer_tokens=1), 0.0)
+            return
+        except NotReadyError:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(0.5)
+
+
 async def _round(claim: Claim, server: Server, texts: Texts) -> list[Answered]:
     tried = claim.tried
     count = claim.rule.requests_per_round or 2 * tried.concurrency
@@ -110,22 +133,43 @@ async def _texts(claim: Claim, server: Server) -> Texts:
     if claim.run.prompts:
         given = _own_prompts(Path(claim.run.prompts).expanduser())
         return lambda count: own.choices(given, k=count)
-    from pydoc_data.topics import topics  # a long text that every Python has
+    pool = _Pool(own, claim.tried.prompt_tokens)
+    for _ in range(FITTINGS):
+        asked = [Question(at_s=0.0, prompt=text, answer_tokens=1) for text in pool.texts()]
+        pool.fit([one.prompt_tokens for one in await asyncio.gather(*(server.ask(one, 0.0) for one in asked))])
+    return pool.take
 
-    words, wanted = " ".join(topics.values()).split(), claim.tried.prompt_tokens
 
-    def text(count: int) -> str:
-        begin = own.randrange(max(len(words) - count, 1))
-        return " ".join(words[begin : begin + count])
+class _Pool:
+    """Texts that the server counts as long as stated. A number in front of each keeps prefixes out of caches."""
 
-    count = max(round(wanted * WORDS_PER_TOKEN), 1)
-    for _ in range(3):
-        probe = [Question(at_s=0.0, prompt=text(count), answer_tokens=1) for _ in range(4)]
-        seen = float(np.mean([one.prompt_tokens for one in await at_a_time(server, probe, 4)]))
-        if not seen:
-            raise EngineError(f"{server.url} counts no prompt tokens; its figures cannot be held against a claim")
-        count = max(round(count * wanted / seen), 1)
-    return lambda number: [text(count) for _ in range(number)]
+    def __init__(self, rng: random.Random, tokens: int) -> None:
+        from pydoc_data.topics import topics  # a long text that every Python has
+
+        self._words = " ".join(topics.values()).split()
+        self._tokens, self._random = tokens, rng
+        self._starts = [rng.randrange(len(self._words)) for _ in range(POOL)]
+        self._counts = [max(tokens * WORDS_PER_TOKEN, 1.0)] * POOL
+
+    def texts(self) -> list[str]:
+        """Return the pool as it is now."""
+        return [self._text(place) for place in range(POOL)]
+
+    def fit(self, seen: Sequence[int]) -> None:
+        """Make each text as long as wanted, now that the server has said how it counts."""
+        if not min(seen):
+            raise EngineError("the server counts no prompt tokens; its figures cannot be held against a claim")
+        pairs = zip(self._counts, seen, strict=True)
+        self._counts = [max(count * self._tokens / tokens, 1.0) for count, tokens in pairs]
+
+    def take(self, count: int) -> list[str]:
+        """Return `count` texts."""
+        return [self._text(self._random.randrange(POOL)) for _ in range(count)]
+
+    def _text(self, place: int) -> str:
+        begin, words = self._starts[place], self._words
+        chosen = (words[(begin + step) % len(words)] for step in range(round(self._counts[place])))
+        return f"{self._random.randrange(10**6):06d} {' '.join(chosen)}"
 
 
 def _own_prompts(path: Path) -> list[str]:

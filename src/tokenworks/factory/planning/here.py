@@ -14,10 +14,10 @@ import numpy as np
 
 from tokenworks.core.errors import ConfigError
 from tokenworks.factory.planning.asking import Answered, Question, Server, at_a_time, on_time
-from tokenworks.planning.calibration import Point
 from tokenworks.planning.configs import read_config
 from tokenworks.planning.fitting import Decoded, Fitted, Read, fit
 from tokenworks.planning.simulate import Outcome, Scheduler, simulate
+from tokenworks.planning.sizing import Served
 from tokenworks.planning.trace import Trace
 from tokenworks.serving.child import host_command, spawn
 from tokenworks.serving.choose import choose_engine
@@ -28,6 +28,7 @@ COUNTS = (1, 2, 4, 8, 16, 32)  # sequences at a time
 SHORT, ANSWER = 16, 96  # tokens
 ROUNDS = 3
 STEP_TOKENS = 256  # of the embedded engine: serving/engines/openvino.py
+ERROR = 0.15  # that its predictions are held to: docs/planner.md
 LOAD = 0.6  # of what the engine can do, at which a piece of the trace is played
 
 
@@ -36,7 +37,6 @@ class Here(msgspec.Struct, frozen=True, kw_only=True):
 
     folder: str
     fitted: Fitted
-    point: Point  # of eight at a time, for the planner's own constants
     context_length: int
     most: int
 
@@ -44,6 +44,12 @@ class Here(msgspec.Struct, frozen=True, kw_only=True):
     def scheduler(self) -> Scheduler:
         """Return how the embedded engine fills its steps."""
         return Scheduler(sequences=self.most, step_tokens=STEP_TOKENS)
+
+    @property
+    def served(self) -> Served:
+        """Return what the planner needs of it. Requests longer than its context are none of its work."""
+        scheduler = msgspec.structs.replace(self.scheduler, cache_tokens=float(self.most * self.context_length))
+        return Served(cost=self.fitted.cost, scheduler=scheduler, how="a minute of measuring this machine", error=ERROR)
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,11 +110,9 @@ async def _measure(folder: Path, threads: int, most: int, rounds: int) -> Here:
             middle = float(np.median([one.ttft_s for one in found]))
             read.append(Read(tokens=found[0].prompt_tokens, ttft_s=middle))
     middles = _medians(decoded)
-    eight = next((one for one in middles if one.running == min(8, most)), middles[0])
     return Here(
         folder=str(folder),
         fitted=fit(middles, read, most),
-        point=Point(concurrency=eight.running, prompt=SHORT, answer=ANSWER, tpot_s=eight.step_s),
         context_length=room,
         most=most,
     )
