@@ -48,6 +48,7 @@ GROUPS = (
     "openapi",
     "plan",
     "claim",
+    "scaling",
 )
 for _group in GROUPS:
     import_module(f"tokenworks.cli.{_group}").register(app)
