@@ -71,7 +71,7 @@ def test_devices_that_inferencex_lists_squared_are_counted_once(tmp_path):
 def test_a_row_of_an_unknown_model_is_named_and_not_predicted(tmp_path):
     rows = one_row(tmp_path, model_path="nobody/knows")
     groups, unknown = by_deployment(rows, read_tables())
-    assert unknown == {"nobody/knows on h200_sxm"}
+    assert unknown == {"nobody/knows in fp8 on h200_sxm"}
     assert predicted(groups, 1)[0] != predicted(groups, 1)[0]  # NaN
 
 

@@ -6,14 +6,17 @@ import msgspec
 
 from tokenworks.core.errors import ConfigError
 
-PRECISIONS = {"bf16": 16.0, "fp8": 8.0, "int8": 8.0, "fp4": 4.5, "int4": 4.5}  # bits of a weight, its scales included
+PRECISIONS = {  # bits of a weight, its scales included
+    "bf16": 16.0, "fp16": 16.0, "fp8": 8.0, "int8": 8.0, "fp4": 4.5, "nvfp4": 4.5, "mxfp4": 4.25, "int4": 4.5,
+}  # fmt: skip
+_HALF = ("bf16", "fp16", "int4")  # multiplied as they are, or unpacked to that first
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """One device (an accelerator, or a host whose processor does the work) and its share of a server."""
 
     bf16_tflops: float  # dense, as all of these
-    fp8_tflops: float = 0.0  # 0: computed as the next higher precision that it has
+    fp8_tflops: float = 0.0  # 0: it has none, and computes in bf16
     fp4_tflops: float = 0.0
     memory_gb: float
     bandwidth_tb_s: float
@@ -29,10 +32,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
 
     def flops(self, precision: str) -> float:
-        """Return FLOP/s at `precision`; weights of 4-bit integers are multiplied as bf16."""
-        best = {"bf16": (self.bf16_tflops,), "int4": (self.bf16_tflops,)}
-        wanted = best.get(precision, (self.fp4_tflops,) * (precision == "fp4") + (self.fp8_tflops, self.bf16_tflops))
-        return next(one for one in wanted if one) * 1e12
+        """Return FLOP/s at `precision`; 4-bit weights that the machine cannot multiply are unpacked to bf16."""
+        wanted = 0.0 if precision in _HALF else self.fp4_tflops if "fp4" in precision else self.fp8_tflops
+        return (wanted or self.bf16_tflops) * 1e12
 
 
 def weight_bits(precision: str) -> float:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from tokenworks.core.errors import ConfigError, DataError
+from tokenworks.planning.machine import weight_bits
 from tokenworks.planning.step import PRIORS, Deployment, Numbers, Priors, tpot_s, ttft_s
 from tokenworks.planning.tables import Tables
 
@@ -78,7 +79,7 @@ def by_deployment(rows: Sequence[Row], tables: Tables) -> tuple[list[Deployed], 
         try:
             of = deployed(first, tables)
         except ConfigError:
-            unknown.add(f"{first.model} on {first.machine}")
+            unknown.add(f"{first.model} in {first.precision} on {first.machine}")
             continue
         figures = np.array([(rows[one].concurrency, rows[one].prompt, rows[one].answer) for one in group], float).T
         found.append(Deployed(of, group, *figures))
@@ -96,13 +97,14 @@ def predicted(groups: Sequence[Deployed], count: int, priors: Priors = PRIORS) -
 
 def deployed(row: Row, tables: Tables) -> Deployment:
     """Return the deployment that `row` was measured on. Caches are 8 bits wide wherever the weights are."""
+    weight_bits(row.precision)
     return Deployment(
         model=tables.model(row.model),
         machine=tables.machine(row.machine),
         tensor=row.tensor,
         replicas=row.replicas,
         precision=row.precision,
-        kv_bits=16.0 if row.precision in ("bf16", "int4") else 8.0,
+        kv_bits=16.0 if row.precision in ("bf16", "fp16", "int4") else 8.0,
     )
 
 

@@ -18,7 +18,9 @@ from tokenworks.planning.architecture import Architecture
 from tokenworks.planning.machine import Machine
 
 T = TypeVar("T", Architecture, Machine)
-_ENDS = re.compile(r"-(instruct|chat|hf|base|it|fp8|nvfp4|fp4|bf16|awq|gptq|int4|\d{4})$")
+_ENDS = re.compile(
+    r"^(meta|nvidia)-|-(instruct|chat|hf|base|it|exp|thinking|fp8|nvfp4|mxfp4|fp4|bf16|awq|gptq|int4|\d{4}|v\d\.\d|dynamic)$"
+)
 
 
 class Tables(msgspec.Struct, frozen=True, kw_only=True):
