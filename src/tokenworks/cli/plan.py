@@ -110,7 +110,9 @@ def calibration_lines(here: Here, checked: Check | None) -> list[str]:
     """Return what was measured here, and how well it foretold a piece of the trace."""
     cost = here.fitted.cost
     counts = [one for one in (1, 8, 32) if one <= here.most]
-    speed = ", ".join(f"{one} at a time {one / cost.step_s[one]:,.0f}" for one in counts)
+    behind = 100  # tokens of each sequence: what a step costs depends on them
+    seconds = {one: cost.step_s[one] + cost.context_s[one] * one * behind for one in counts}
+    speed = ", ".join(f"{one} at a time {one / took:,.0f}" for one, took in seconds.items())
     out = [
         f"measured {here.folder}: tokens/s {speed}; prompts {1 / cost.prompt_s if cost.prompt_s else 0:,.0f} tokens/s; "
         f"the fit is off by {here.fitted.error:.1%} (median)"
