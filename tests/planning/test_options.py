@@ -10,7 +10,8 @@ from tokenworks.core.errors import ConfigError, MissingExtraError
 from tokenworks.planning import money as costs
 from tokenworks.planning.calibration import Calibration
 from tokenworks.planning.machine import Machine
-from tokenworks.planning.options import Inputs, grid, hosted_usd, inputs
+from tokenworks.planning.options import Inputs, hosted_usd, inputs
+from tokenworks.planning.prices import grid
 from tokenworks.planning.report import lines, plan
 from tokenworks.planning.sizing import served, size
 from tokenworks.planning.step import Deployment

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tokenworks.planning.options import Inputs, Option
+from tokenworks.planning.option import Option
+from tokenworks.planning.options import Inputs
 from tokenworks.planning.volume import Turn, turns
 
 

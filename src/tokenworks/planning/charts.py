@@ -10,7 +10,8 @@ import numpy as np
 
 from tokenworks.core.errors import MissingExtraError
 from tokenworks.core.files import write_atomic
-from tokenworks.planning.options import Inputs, Option, deployment_of, hosted_usd
+from tokenworks.planning.option import Option
+from tokenworks.planning.options import Inputs, deployment_of, hosted_usd
 from tokenworks.planning.report import Plan
 from tokenworks.planning.step import tpot_s
 from tokenworks.planning.volume import monthly

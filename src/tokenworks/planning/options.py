@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from tokenworks.core.errors import ConfigError
 from tokenworks.planning import money as costs
 from tokenworks.planning.architecture import Architecture
 from tokenworks.planning.calibration import Calibration, Point, calibrate
 from tokenworks.planning.configs import read_config
 from tokenworks.planning.machine import Machine
+from tokenworks.planning.option import Option, Volume
+from tokenworks.planning.prices import grid, hosted_price
 from tokenworks.planning.sizing import Served, Sized, deployments, served, size, steady
 from tokenworks.planning.step import Deployment
 from tokenworks.planning.tables import Tables
@@ -24,65 +22,6 @@ from tokenworks.planning.trace import Trace
 from tokenworks.planning.workload import Choice, Workload
 
 TRIED = 4  # of the deployments that are cheapest in a steady state, so many are simulated
-
-
-class Volume(msgspec.Struct, frozen=True, kw_only=True):
-    """What a month brings."""
-
-    requests: float
-    prompt_tokens: float
-    answer_tokens: float
-
-    @property
-    def tokens(self) -> float:
-        """Return all tokens."""
-        return self.prompt_tokens + self.answer_tokens
-
-    def times(self, share: float) -> Volume:
-        """Return `share` of it."""
-        return Volume(
-            requests=self.requests * share,
-            prompt_tokens=self.prompt_tokens * share,
-            answer_tokens=self.answer_tokens * share,
-        )
-
-
-class Option(msgspec.Struct, frozen=True, kw_only=True):
-    """One way, for one month. None: nobody says, or there is no such figure."""
-
-    kind: str  # this site | bought | rented | hosted API | hybrid
-    machine: str = ""
-    devices_per_copy: int = 0
-    copies: int = 0
-    devices: int = 0
-    precision: str = ""
-    reaches_targets: bool = False
-    peak_utilisation: float = 0.0
-    ttft_p95_s: float | None = None
-    tpot_p95_s: float | None = None
-    latency_p95_s: float | None = None
-    tokens_per_s_each: float = 0.0  # answer tokens that a device makes in its steady state within the targets
-    utilisation: float = 0.0  # mean over the month
-    usd_month: float | None = None
-    usd_low: float | None = None
-    usd_high: float | None = None
-    usd_per_million: float | None = None  # of all tokens, prompts and answers
-    joules_per_token: float | None = None  # of answers, at the building's meter
-    kwh_month: float | None = None
-    co2_kg_month: float | None = None
-    capital_usd: float = 0.0
-    break_even_utilisation: float | None = None  # against the hosted API
-    break_even_months: float | None = None
-    permitted_share: float = 1.0  # of the requests, by their labels
-    clearance: str = "restricted"
-    covers: float = 1.0  # share of the requests that it answers
-    calibration: str = ""
-    note: str = ""
-
-    @property
-    def allowed(self) -> bool:
-        """Return whether it answers every request in time and no label forbids it."""
-        return self.reaches_targets and self.permitted_share >= 1.0 and self.usd_month is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,30 +63,6 @@ def options(given: Inputs) -> list[Option]:
     found = [site(given, bare), _best(given, bare, "bought"), _best(given, bare, "rented"), hosted(given)]
     local = [one for one in found[:2] if one.reaches_targets and one.usd_month is not None]
     return [*found, hybrid(given, bare, local)]
-
-
-def hosted_price(workload: Workload) -> tuple[float, float, float]:
-    """Return USD per million prompt, cached prompt and answer tokens."""
-    name = workload.model.rsplit("/", 1)[-1].lower()
-    table = _prices()["hosted"]
-    known = next(
-        (one for start, one in sorted(table.items(), key=lambda one: -len(one[0])) if name.startswith(start)),
-        table["*"],
-    )
-    own = workload.hosted
-    price = known["input"] if own.input_usd is None else own.input_usd
-    cached = known.get("cached", price) if own.cached_usd is None else own.cached_usd
-    return price, cached, known["output"] if own.output_usd is None else own.output_usd
-
-
-def grid(workload: Workload) -> float:
-    """Return grams of CO2e per kWh."""
-    if workload.grid_g_kwh is not None:
-        return workload.grid_g_kwh
-    table = _prices()["grid"]
-    if workload.grid.lower() not in table:
-        raise ConfigError(f"grid {workload.grid!r} is not known; give grid_g_kwh, or one of: {', '.join(table)}")
-    return float(table[workload.grid.lower()])
 
 
 def hosted_usd(given: Inputs, share: float = 1.0) -> float:
@@ -338,8 +253,3 @@ def _model(given: Inputs) -> Architecture:
 
 def _machine(given: Inputs, name: str) -> Machine:
     return given.tables.machine(name)
-
-
-def _prices() -> dict[str, Any]:
-    text = (files("tokenworks.planning") / "tables" / "prices.toml").read_text()
-    return tomllib.loads(text)

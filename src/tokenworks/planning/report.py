@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from tokenworks.planning.advice import Advice, advise
-from tokenworks.planning.options import Inputs, Option, Volume, hosted_usd, options
+from tokenworks.planning.option import Option, Volume
+from tokenworks.planning.options import Inputs, hosted_usd, options
 from tokenworks.planning.workload import Targets
 
 KEPT = (

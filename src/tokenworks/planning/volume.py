@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenworks.planning import money as costs
-from tokenworks.planning.options import Inputs, Option, hosted_usd
+from tokenworks.planning.option import Option
+from tokenworks.planning.options import Inputs, hosted_usd
 
 FULL = 0.95  # of a copy's time in the busiest hour: more has no room for bursts
 AROUND = 1000.0  # times more and less usage is looked at
