@@ -46,6 +46,9 @@ GROUPS = (
     "report",
     "top",
     "openapi",
+    "plan",
+    "claim",
+    "scaling",
 )
 for _group in GROUPS:
     import_module(f"tokenworks.cli.{_group}").register(app)
