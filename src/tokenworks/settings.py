@@ -49,6 +49,7 @@ class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
     input: Amount = 0.0
     cached: Amount | None = None  # of the prompt, where the engine had it already; by default as any
     output: Amount = 0.0
+    thinking: Amount | None = None  # of the answer, what was thought and not said; by default as output
 
 
 class PriceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +57,7 @@ class PriceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     currency: str = "EUR"
     batch_share: Amount = 0.5  # of the price, for lines of batches
+    tenants: dict[str, dict[str, ModelPrice]] = {}  # price lists of their own, before everybody's
     models: dict[str, ModelPrice] = {}  # by model; `*`: every other
 
 
@@ -196,6 +198,25 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     oidc: OidcSettings = OidcSettings()
 
 
+class CostSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What work costs the house. The figures stand in a file of their own, since they are dated."""
+
+    file: str = ""  # by default `costs.toml` in the home, where there is one
+    node: str = ""  # which of its nodes this machine is; empty: the only one
+    shown: Literal["all", "price", "nothing"] = "all"  # what callers are told of their answers' price, cost and joules
+
+
+class DeferralSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When work begins that nobody waits for: batches, fine-tuning jobs, turns. Never anything else."""
+
+    by: Literal["nothing", "tariff_aware", "carbon_aware"] = "nothing"
+    jobs_within_h: Amount = 12.0  # a fine-tuning job begins at the latest so long after it was asked for
+    turns_within_h: Amount = 24.0  # the same for a turn
+    batches_within_h: Amount = 12.0  # the same for a batch, of the 24 hours that it has
+    length_h: Amount = 2.0  # how long a piece of work is expected to take
+    gain: Amount = 0.05  # as a share: for less it is not worth waiting
+
+
 class PolicySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is done beside the policies, which stand in `policies/` of the home."""
 
@@ -218,6 +239,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     flywheel: FlywheelSettings = FlywheelSettings()
     platform: PlatformSettings = PlatformSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    costs: CostSettings = CostSettings()
+    deferral: DeferralSettings = DeferralSettings()
     policy: PolicySettings = PolicySettings()
     routes: dict[str, RouteSettings] = {}  # by alias
 

@@ -22,6 +22,7 @@ from tokenworks.core.model import ModelVersion, Release
 from tokenworks.factory.limiting import price_list, spent_by
 from tokenworks.gateway.admission.remembered import Remembered
 from tokenworks.gateway.app import Gateway, build
+from tokenworks.gateway.layers.cost import Cost
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.limits.counters import LocalCounters
@@ -53,7 +54,12 @@ class House:
     """Everything that `tokenworks up` would start, in one process, with a client's view of it."""
 
     def __init__(
-        self, home: Path, folders: dict[str, Path], server: ServerSettings, schedule: Schedule | None = None
+        self,
+        home: Path,
+        folders: dict[str, Path],
+        server: ServerSettings,
+        schedule: Schedule | None = None,
+        cost: Cost | None = None,
     ) -> None:
         self.home = home
         self.loop = asyncio.new_event_loop()
@@ -71,7 +77,7 @@ class House:
         self.secret, self.key = self.keys.create("default", name="tests", scopes=frozenset(SCOPES))
         self._clients: dict[str, httpx.Client] = {}
         self._faces: list[Server] = []
-        self.schedule = schedule
+        self.schedule, self.cost = schedule, cost
         self.pool: Pool
         self.gateway: Gateway
         self.server: Server
@@ -101,6 +107,7 @@ class House:
             server=server,
             schedule=self.schedule,
             idempotency=self.remembered,
+            cost=self.cost,
         )
         self.server = await serve(self.gateway.app, "127.0.0.1", 0, drain_s=5)
 

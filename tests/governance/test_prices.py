@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,3 +33,28 @@ def test_a_model_has_its_own_price_or_that_of_every_other_and_batches_cost_less(
     assert (listed.of("mine"), listed.of("any")) == (mine, other)
     assert listed.of("mine", "batch") == Price(output_nano=2000)
     assert Prices().of("mine") is None
+
+
+@given(price=prices, thinking=counts, prompt=counts, completion=counts, thought_nano=st.integers(0, 10**6))
+def test_long_thinking_has_a_price_of_its_own_and_stays_below_what_was_reserved(
+    price, thinking, prompt, completion, thought_nano
+):
+    dear = msgspec.structs.replace(price, thinking_nano=thought_nano)
+    cost = dear.micro(prompt=prompt, cached=0, completion=completion, thinking=thinking)
+    thought = min(thinking, completion)
+    nano = prompt * price.input_nano + (completion - thought) * price.output_nano + thought * thought_nano
+    assert cost == -(-nano // 1000)
+    assert cost <= dear.most_micro(prompt=prompt, completion=completion)
+    same = price.micro(prompt=prompt, cached=0, completion=completion, thinking=thinking)
+    assert same == price.micro(prompt=prompt, cached=0, completion=completion)
+
+
+def test_a_tenants_own_list_comes_before_everybodys():
+    own, its_rest, everybodys, rest = (Price(output_nano=nano) for nano in (1, 2, 3, 4))
+    listed = Prices({"m": everybodys, "*": rest}, batch_share=2, tenants={"acme": {"m": own}, "beta": {"*": its_rest}})
+    assert [listed.of("m", "", tenant) for tenant in ("acme", "beta", "gamma", "")] == [
+        own, its_rest, everybodys, everybodys
+    ]  # fmt: skip
+    assert listed.of("other", "", "acme") == rest
+    assert listed.of("m", "batch", "acme") == Price(output_nano=2)
+    assert Prices(tenants={"acme": {"m": own}}).of("m", "", "beta") is None

@@ -102,3 +102,15 @@ def test_a_missing_first_segment_is_no_empty_ledger(tmp_path: Path, entry) -> No
     segment.segments(tmp_path / "gateway")[0].unlink()
     with pytest.raises(IntegrityError, match="entry 0 is missing"):
         list(read(tmp_path))
+
+
+@pytest.mark.parametrize("place", [0, 30, 59, 60])
+def test_a_place_at_the_end_is_still_one_when_it_is_read_again(tmp_path: Path, entry, place: int) -> None:
+    with Ledger(tmp_path, "gateway", segment_bytes=SMALL) as ledger:
+        for number in range(60):
+            ledger.append(entry(number))
+        cursor = Cursor(tmp_path / "gateway", place)
+        assert [where.index for where, _ in cursor.entries()] == list(range(place, 60))
+        assert list(cursor.entries()) == []
+        ledger.append(entry(60))
+        assert [where.index for where, _ in cursor.entries()] == [60]

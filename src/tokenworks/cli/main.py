@@ -44,6 +44,7 @@ GROUPS = (
     "policy",
     "doctor",
     "report",
+    "statement",
     "top",
     "openapi",
     "plan",

@@ -19,7 +19,7 @@ from tokenworks.governance.prices import Price, Prices, per_million
 from tokenworks.ledger.checkpoint import origin_of
 from tokenworks.ledger.signing import open_key
 from tokenworks.ledger.spending import Spending, day_of, load_by_writer
-from tokenworks.settings import LimitSettings, PriceSettings
+from tokenworks.settings import LimitSettings, ModelPrice, PriceSettings
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,12 +104,21 @@ def spent_by(spending: Spending) -> Spent:
 
 def price_list(settings: PriceSettings) -> Prices:
     """Return the prices that the settings say."""
-    prices = {
+    return Prices(
+        _prices(settings.models),
+        currency=settings.currency,
+        batch_share=settings.batch_share,
+        tenants={tenant: _prices(models) for tenant, models in settings.tenants.items()},
+    )
+
+
+def _prices(models: Mapping[str, ModelPrice]) -> dict[str, Price]:
+    return {
         name: Price(
             input_nano=per_million(one.input),
             cached_nano=per_million(one.input if one.cached is None else one.cached),
             output_nano=per_million(one.output),
+            thinking_nano=None if one.thinking is None else per_million(one.thinking),
         )
-        for name, one in settings.models.items()
+        for name, one in models.items()
     }
-    return Prices(prices, currency=settings.currency, batch_share=settings.batch_share)

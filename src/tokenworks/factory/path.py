@@ -9,6 +9,7 @@ from pathlib import Path
 from tokenworks.core.label import Label
 from tokenworks.core.model import ModelVersion
 from tokenworks.factory.checking import detectors, looking
+from tokenworks.factory.costing import costing
 from tokenworks.factory.house import House
 from tokenworks.factory.identity import identities_of
 from tokenworks.factory.limiting import limiting
@@ -151,6 +152,7 @@ def request_path(
         together=together,
         router=far.router,
         inflight=inflight,
+        cost=costing(settings),
     )
     return RequestPath(gateway, pool, keys, current, warm, traces, far, inflight)
 

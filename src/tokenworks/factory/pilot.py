@@ -10,18 +10,26 @@ from collections.abc import Callable
 import structlog
 
 from tokenworks.core.errors import TokenworksError
+from tokenworks.factory.due import due
 from tokenworks.factory.turning import Turning
 from tokenworks.flywheel.turn.pilot import Wanted, wanted
 from tokenworks.flywheel.turn.state import LIVE
+from tokenworks.gateway.platform.shelf import add_once
+from tokenworks.metering.deferral import MayStart, at_once
+from tokenworks.store.nouns import Object
 
+DEFERRED = "turn.deferred"  # since when a turn waits for a better hour, by task
 log = structlog.get_logger()
 
 
 class Pilot:
     """One home's flywheels. `released` is called when what answers may have changed."""
 
-    def __init__(self, house: Turning, released: Callable[[], None]) -> None:
+    def __init__(
+        self, house: Turning, released: Callable[[], None], may_start: MayStart = at_once, within_s: float = 0.0
+    ) -> None:
         self._house = house
+        self._may_start, self._within_s = may_start, within_s
         self._released = released
         self._child: asyncio.subprocess.Process | None = None
         self._failed: dict[str, tuple[float, int]] = {}  # task -> not before, failures in a row
@@ -49,8 +57,10 @@ class Pilot:
             if one.action in ("look", "guard"):
                 await self._look(one)
         waiting = [one for one in asked if one.action in ("turn", "go-on") and self._may(one)]
-        if waiting:
-            await self._turn(waiting[0])
+        for one in waiting:
+            if await asyncio.to_thread(self._has_its_hour, one):
+                await self._turn(one)
+                return
 
     def _asked(self) -> list[Wanted]:
         return wanted(self._house.catalog, self._house.count_new, now=self._house.clock.now())
@@ -90,6 +100,22 @@ class Pilot:
 
     def _may(self, one: Wanted) -> bool:
         return self._house.clock.now() >= self._failed.get(one.task, (0.0, 0))[0]
+
+    def _has_its_hour(self, one: Wanted) -> bool:
+        """Return whether a turn may begin in this hour; when it was first wanted outlives a restart.
+
+        What has begun goes on, and what has to forget something that was erased waits for nothing.
+        """
+        if self._may_start is at_once or one.action == "go-on" or due(self._house.catalog, one.task).erasures:
+            return True
+        objects, now = self._house.catalog.objects, self._house.clock.now()
+        add_once(objects, Object(kind=DEFERRED, id=one.task, scope=one.task, body={}, created_at=now))
+        known = objects.get(DEFERRED, one.task)
+        wanted_at = known.created_at if known is not None else now
+        start = self._may_start(now, wanted_at, wanted_at + self._within_s)
+        if start.now:
+            objects.delete(DEFERRED, one.task)
+        return start.now
 
     def _wait(self, task: str) -> None:
         """A turn that breaks off is taken up again, each time later: 10 s, 20 s, ... up to an hour."""

@@ -23,6 +23,7 @@ from tokenworks.core.request import Request
 from tokenworks.factory.accounting import record_settings
 from tokenworks.factory.base import release_base, release_folder
 from tokenworks.factory.corpora import show
+from tokenworks.factory.deferring import deferring
 from tokenworks.factory.fleet import Fleet, Plan
 from tokenworks.factory.front import Behind
 from tokenworks.factory.granting import opens
@@ -43,6 +44,7 @@ from tokenworks.gateway.search import Found, SearchCall
 from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.keys import DEFAULT_SCOPES
 from tokenworks.ledger.verify import verify
+from tokenworks.metering.deferral import HOUR_S
 from tokenworks.retrieval.index import Index
 
 OTHERS_S = 5.0  # how often a host looks for background work that another one was asked for
@@ -75,7 +77,8 @@ class Plant:
 
     async def __aenter__(self) -> Plant:
         house, server = self._house, self._house.settings.server
-        tuner = Tuner(house, self.new_release)
+        may_start, waits = deferring(house.settings), house.settings.deferral
+        tuner = Tuner(house, self.new_release, may_start, waits.jobs_within_h * HOUR_S)
         book = shared_book(house.settings.limits) or (MemoryBook() if self._plan else None)
         self._path = request_path(
             house,
@@ -92,6 +95,8 @@ class Plant:
                 home=home_of(house),
                 settings=house.settings.platform,
                 clock=house.clock,
+                may_start=may_start,
+                batches_within_s=waits.batches_within_h * HOUR_S,
             ),
         )
         engines = house.settings.engines
@@ -113,7 +118,7 @@ class Plant:
         await asyncio.to_thread(record_settings, house)
         self._begin(self._keep())
         if server.background:
-            self._begin(Pilot(house, self.new_release).run())
+            self._begin(Pilot(house, self.new_release, may_start, waits.turns_within_h * HOUR_S).run())
             self._begin(tuner.run())
         self._begin(self._take_up())
         return self

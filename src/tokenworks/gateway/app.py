@@ -17,6 +17,7 @@ from tokenworks.gateway.health import Engines, Together, alive, figures, readine
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.authorise import Authorise, Look
 from tokenworks.gateway.layers.border import border
+from tokenworks.gateway.layers.cost import Cost
 from tokenworks.gateway.layers.identify import Identify
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.mirror import Mirror
@@ -124,6 +125,7 @@ def build(
     together: Together | None = None,
     router: Router | None = None,
     inflight: Inflight | None = None,
+    cost: Cost | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
@@ -132,7 +134,7 @@ def build(
     put layers of its own among those of a request for tokens, such as those that trace. `policies` are in force, by
     default the built-in ones; `look` raises labels by what stands in prompts. `schedule` says whose turn it is;
     without it nobody waits for an engine. `idempotency` keeps the keys. `together` adds the figures of other
-    processes. `router` says who answers, by default the pool.
+    processes. `router` says who answers, by default the pool. `cost` tells what answers cost.
     """
     engines, router = engines or pool.status, router or Router(pool.generate)
     server = server or ServerSettings()
@@ -155,6 +157,7 @@ def build(
         mirror=mirror,
         schedule=schedule,
         rescue=Rescue(notes, metrics),
+        cost=cost,
     )
     tokens = fold(around(order(identify=identify)), router)
     feedback = Feedback(notes, ledger, bodies, lookup)
@@ -187,7 +190,8 @@ def build(
     routes["GET", "/openapi.json"] = ("openapi", fold([border], describing(lambda: face.served)))
     max_body = int(server.max_body_mb * 1e6)
     plain = None
-    if look is None and around is list:  # layers that are not in the list have no place in its short form
+    # Layers that are not in the list have no place in its short form, nor has what tells figures with answers.
+    if look is None and around is list and cost is None:
         plans = Plans(keys, releases, rules, terms, limit, schedule, router)
         plain = Plain(plans, pool, record, limit, admit, schedule, router, max_body=max_body)
     face = Face(tokens, routes, max_body=max_body, at_once=plain)

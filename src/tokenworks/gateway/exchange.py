@@ -13,7 +13,7 @@ from tokenworks.core.destination import Destination
 from tokenworks.core.ids import new_id
 from tokenworks.core.label import Label
 from tokenworks.core.priority import Priority
-from tokenworks.core.usage import Usage
+from tokenworks.core.usage import NOTHING_SPENT, Spent, Usage
 from tokenworks.gateway.openai.bodies import Asked
 from tokenworks.gateway.ruling import NOTHING_CARRIED, Least, Ruling
 from tokenworks.gateway.served import Served
@@ -88,6 +88,8 @@ class Exchange:
     deadline_s: float = math.inf  # until when the answer is planned for; monotonic, as all times that end in _s
     cut_s: float | None = None  # when it is ended, complete or not
     price: Price | None = None  # of the tokens that the caller is given
+    costing: Callable[[Exchange], int | None] | None = None  # says what it cost the house; set where costs are known
+    cost: int | None = None  # what it said, in millionths: asked once, when the answer is complete
     answer_most: int | None = None  # tokens of an answer, where the caller set no bound and a limit needs one
     settle: Callable[[RequestEntry], None] | None = None  # called once, with the entry that was written
     written: Callable[[RequestEntry], None] | None = None  # called once, after `settle`
@@ -95,6 +97,7 @@ class Exchange:
     told: tuple[tuple[str, str], ...] = ()  # headers about the caller's limits
     call: EngineCall | None = None
     usage: Usage = field(default_factory=Usage)
+    spent: Spent = NOTHING_SPENT  # as far as the engine has said
     ttft_s: float = 0.0
     engine: str = ""
     traffic: list[Traffic] = field(default_factory=list)  # of every attempt, as far as it came
@@ -114,6 +117,24 @@ class Exchange:
         """The parsed request; only behind `classify`."""
         assert self.asked is not None, "this layer stands before classify"
         return self.asked
+
+    def price_micro(self) -> int:
+        """Return what the caller is charged for the tokens so far, in millionths of the price list's unit."""
+        if self.price is None:
+            return 0
+        usage = self.usage
+        return self.price.micro(
+            prompt=usage.prompt_tokens,
+            cached=usage.cached_tokens,
+            completion=usage.completion_tokens,
+            thinking=usage.thinking_tokens,
+        )
+
+    def cost_micro(self) -> int | None:
+        """Return what the answer, now complete, cost the house in millionths; None where nobody can say."""
+        if self.cost is None and self.costing is not None:
+            self.cost = self.costing(self)
+        return self.cost
 
 
 def request_id_from(offered: str) -> str:

@@ -21,9 +21,14 @@ class _Details(msgspec.Struct, frozen=True):
     cached_tokens: int | None = None
 
 
+class _Made(msgspec.Struct, frozen=True):
+    reasoning_tokens: int | None = None
+
+
 class _EngineUsage(msgspec.Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int | None = None
+    completion_tokens_details: _Made | None = None
     prompt_tokens_details: _Details | None = None
 
 
@@ -110,6 +115,10 @@ def _usage(stated: _EngineUsage | None) -> Usage:
     if stated is None:
         return Usage()
     cached = stated.prompt_tokens_details.cached_tokens if stated.prompt_tokens_details else 0
+    thought = stated.completion_tokens_details.reasoning_tokens if stated.completion_tokens_details else 0
     return Usage(
-        prompt_tokens=stated.prompt_tokens, cached_tokens=cached or 0, completion_tokens=stated.completion_tokens or 0
+        prompt_tokens=stated.prompt_tokens,
+        cached_tokens=cached or 0,
+        completion_tokens=stated.completion_tokens or 0,
+        thinking_tokens=thought or 0,
     )

@@ -141,7 +141,7 @@ def _subject(entry: RequestEntry) -> Subject:
 
 def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer: bytes) -> RequestEntry:
     """Return the ledger entry of an exchange that has ended."""
-    principal, asked, usage = exchange.principal, exchange.asked, exchange.usage
+    principal, asked, usage, spent = exchange.principal, exchange.asked, exchange.usage, exchange.spent
     salt = random_bytes(16)
     ruling = exchange.ruling
     return RequestEntry(
@@ -163,8 +163,10 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=usage.cached_tokens,
         completion_tokens=usage.completion_tokens,
+        thinking_tokens=usage.thinking_tokens,
         replays=exchange.replays,
-        price_micro=_price_micro(exchange),
+        price_micro=exchange.price_micro(),
+        cost_micro=exchange.cost_micro() or 0,
         ttft_s=round(exchange.ttft_s, 6),
         latency_s=round(time.monotonic() - exchange.started_s, 6),
         salt=salt.hex(),
@@ -180,6 +182,10 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         transfers=_transfers(exchange),
         policies=ruling.digest if ruling is not None else "",
         denied_by=ruling.denied_by if ruling is not None else "",
+        engine_s=spent.engine_s,
+        joules=spent.joules,
+        joules_error=spent.joules_error,
+        meter=spent.meter,
     )
 
 
@@ -196,13 +202,6 @@ def _transfers(exchange: Exchange) -> tuple[Transfer, ...] | None:
             for one in exchange.traffic
         ]
     )
-
-
-def _price_micro(exchange: Exchange) -> int:
-    price, usage = exchange.price, exchange.usage
-    if price is None:
-        return 0
-    return price.micro(prompt=usage.prompt_tokens, cached=usage.cached_tokens, completion=usage.completion_tokens)
 
 
 def _if_killed(exchange: Exchange) -> RequestEntry:

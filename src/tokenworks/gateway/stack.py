@@ -9,6 +9,7 @@ from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.authorise import Authorise
 from tokenworks.gateway.layers.classify import classify
+from tokenworks.gateway.layers.cost import Cost
 from tokenworks.gateway.layers.later import later
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.measure import measure
@@ -33,8 +34,9 @@ def layers(
     mirror: Mirror,
     schedule: Schedule,
     rescue: Rescue,
+    cost: Cost | None = None,
 ) -> list[Layer]:
-    """Return the layers of a request for tokens, the outermost first."""
+    """Return the layers of a request for tokens, the outermost first; without prices and costs none tells any."""
     return [
         record,  # the ledger sees refusals and failures too
         identify,  # who asks, for which tenant
@@ -48,6 +50,7 @@ def layers(
         schedule,  # whose turn it is at the engine
         rescue,  # where a canary fails, the incumbent answers
         route,  # which version, which engine
+        *((cost,) if cost is not None else ()),  # money and joules, told with the answer
         measure,  # tokens and seconds
     ]
 

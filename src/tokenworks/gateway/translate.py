@@ -12,7 +12,7 @@ import msgspec
 
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.layers.border import answered
-from tokenworks.gateway.sse import Splitter
+from tokenworks.gateway.sse import Splitter, payload
 from tokenworks.serving.answer import Chunks
 
 
@@ -96,8 +96,12 @@ class _Translated:
         """Return the next events."""
         while True:
             chunk = await self._chunks.__anext__()
-            if made := b"".join([await self._words.event(event) for event in self._splitter.feed(chunk)]):
+            if made := b"".join([await self._said(event) for event in self._splitter.feed(chunk)]):
                 return made
+
+    async def _said(self, event: bytes) -> bytes:
+        """Return the event in the other form; a comment alone is the same in all."""
+        return event if event.startswith(b":") and not payload(event) else await self._words.event(event)
 
     async def aclose(self) -> None:
         """Want no more."""

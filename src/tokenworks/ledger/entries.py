@@ -50,6 +50,7 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    thinking_tokens: int = 0  # of `completion_tokens`, those that are not in the answer
     ttft_s: float = 0.0
     latency_s: float = 0.0
     salt: str = ""  # hex; digests are sha256(salt + bytes), so a log reader cannot guess short texts

@@ -109,6 +109,8 @@ class Cursor:
                 # The place moves first: whoever stops listening here has had the entry.
                 self.index, self._offset = number + 1, at + end
                 yield Position(self.folder.name, number), entry
+            else:
+                self._offset = at + end  # so that a place at the end is found again when there is more
 
     def _decoded(self, payload: memoryview, path: Path, number: int) -> AnyEntry:
         try:

@@ -12,6 +12,7 @@ import msgspec
 from tokenworks.ledger.entries import AnyEntry, FeedbackEntry, ReleaseEntry, RequestEntry
 from tokenworks.ledger.position import Position
 from tokenworks.ledger.reader import read
+from tokenworks.ledger.spending import charged_micro
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +25,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    price_micro: int = 0  # what callers are charged, in millionths of the price list's unit
+    cost_micro: int = 0  # what it cost the house, what nobody was shown included
     latency_p50_s: float | None = None
     latency_p95_s: float | None = None
     ttft_p50_s: float | None = None
@@ -73,6 +76,8 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
         prompt_tokens=sum(entry.prompt_tokens for entry in requests),
         cached_tokens=sum(entry.cached_tokens for entry in requests),
         completion_tokens=sum(entry.completion_tokens for entry in requests),
+        price_micro=sum(charged_micro(entry) for entry in requests),
+        cost_micro=sum(entry.cost_micro for entry in requests),
         latency_p50_s=percentile(latency, 0.5),
         latency_p95_s=percentile(latency, 0.95),
         ttft_p50_s=percentile(ttft, 0.5),

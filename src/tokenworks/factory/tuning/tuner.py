@@ -1,4 +1,7 @@
-"""Keeps the fine-tuning jobs of a running server going: one child trains, another may validate beside it."""
+"""Keeps the fine-tuning jobs of a running server going: one child trains, another may validate beside it.
+
+Where training is deferred to better hours, a job waits for its own.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from tokenworks.factory.house import House
 from tokenworks.factory.tuning import Until
 from tokenworks.gateway.platform.jobs import KIND, OPEN, Job, JobError, tell
 from tokenworks.gateway.platform.shelf import change
+from tokenworks.metering.deferral import MayStart, at_once
 from tokenworks.store.nouns import Object
 
 LOOK_S = 0.5
@@ -33,8 +37,11 @@ class _Running:
 class Tuner:
     """One home's jobs. `released` is called when what answers may have changed."""
 
-    def __init__(self, house: House, released: Callable[[], None]) -> None:
+    def __init__(
+        self, house: House, released: Callable[[], None], may_start: MayStart = at_once, within_s: float = 0.0
+    ) -> None:
         self._house = house
+        self._may_start, self._within_s = may_start, within_s
         self._released = released
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -74,11 +81,19 @@ class Tuner:
         await asyncio.to_thread(self._sweep, {one.id for one in found} - set(jobs))
         busy = {running.job for running in self._children.values()}
         waiting = [one for one in jobs.values() if one.id not in busy]
-        if waiting and "released" not in self._children:
-            await self._begin(waiting.pop(0), "released")
+        ready = next((one for one in waiting if self._may(one)), None)
+        if ready is not None and "released" not in self._children:
+            waiting.remove(ready)
+            await self._begin(ready, "released")
         unread = [one for one in waiting if one.body["status"] == "validating_files"]
         if unread and "validated" not in self._children:
             await self._begin(unread[0], "validated")
+
+    def _may(self, job: Object) -> bool:
+        """Return whether a job may begin in this hour; one that has begun goes on. Its data are checked at once."""
+        if job.body["status"] == "running":
+            return True
+        return self._may_start(self._house.clock.now(), job.created_at, job.created_at + self._within_s).now
 
     async def _begin(self, job: Object, until: Until) -> None:
         words = ["--home", str(self._house.home), "--job", job.id, "--for", str(os.getpid()), "--until", until]

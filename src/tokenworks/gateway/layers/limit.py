@@ -54,7 +54,7 @@ class Limit:
         who, model = exchange.who, alias_of(exchange.what.model)
         limits, share = await self._limits.terms(_subject(who, model))
         exchange.weight, exchange.priority = share.weight, max(exchange.priority, share.priority)
-        exchange.price = self._prices.of(model, exchange.face)
+        exchange.price = self._prices.of(model, exchange.face, who.tenant)
         claims = self._claims(exchange, limits)
         verdict = await self._take(claims) if claims else None
         if verdict is not None:
@@ -73,9 +73,9 @@ class Limit:
         claims = claims_of(limits, at=at, likely=0, most=0, currency=self._prices.currency)
         return Bundle(claims, self._at_once, at=at)
 
-    def price(self, model: str) -> Price | None:
-        """Return what a token of `model` costs."""
-        return self._prices.of(model)
+    def price(self, model: str, tenant: str = "") -> Price | None:
+        """Return what a token of `model` costs a tenant."""
+        return self._prices.of(model, "", tenant)
 
     def grant(self, bundle: Bundle, exchange: Exchange, *, has_budget: bool) -> Granted | None:
         """Reserve at once what `exchange` can come to; None where it has to wait, or go."""

@@ -10,7 +10,7 @@ import structlog
 
 from tokenworks.core.errors import EngineError
 from tokenworks.core.label import Label, highest
-from tokenworks.core.usage import Usage
+from tokenworks.core.usage import NOTHING_SPENT, Usage
 from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.metrics import Metrics
@@ -86,3 +86,4 @@ def _turn_to_incumbent(exchange: Exchange) -> None:
         exchange.permits = exchange.ruling = exchange.ruling.of(incumbent)
     exchange.version, exchange.arm, exchange.instead = incumbent.ref, "", None
     exchange.usage, exchange.ttft_s, exchange.engine, exchange.sent = Usage(), 0.0, "", []
+    exchange.spent, exchange.cost = NOTHING_SPENT, None

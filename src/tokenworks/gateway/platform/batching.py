@@ -15,17 +15,19 @@ from tokenworks.core.clock import Clock
 from tokenworks.core.errors import TokenworksError
 from tokenworks.core.request import Answer, Answerer, Request
 from tokenworks.gateway.platform.asking import NotAllowedError, patiently
-from tokenworks.gateway.platform.batches import ENDPOINTS, KIND, LIVE, Batch, Wrong, at_status, get
+from tokenworks.gateway.platform.batches import ENDPOINTS, KIND, LIVE, WINDOW_S, Batch, Wrong, at_status, get
 from tokenworks.gateway.platform.filing import Filing
 from tokenworks.gateway.platform.lines import answered, check, read_line
 from tokenworks.gateway.platform.room import Room
 from tokenworks.gateway.platform.sheet import ERRORS, OUTPUT, Sheet
 from tokenworks.gateway.platform.shelf import change
 from tokenworks.gateway.platform.tally import Tally
+from tokenworks.metering.deferral import MayStart, at_once
 from tokenworks.store.objects import Objects
 
 ROUND = 256  # lines read at a time, and the most that may be asked and not yet written
 TELL_S = 1.0  # how often the counts are told while a batch runs
+WAIT_S = 1.0  # how often a batch that waits for a better hour looks whether it is still wanted
 log = structlog.get_logger()
 
 
@@ -45,6 +47,8 @@ class Batching:
         in_flight: Callable[[], int],
         concurrency: int,
         clock: Clock,
+        may_start: MayStart = at_once,
+        within_s: float = WINDOW_S,
     ) -> None:
         self._objects = objects
         self._filing = filing
@@ -52,6 +56,7 @@ class Batching:
         self._folder = folder
         self._room = Room(in_flight, concurrency)
         self._clock = clock
+        self._may_start, self._within_s = may_start, within_s
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._unwanted: set[str] = set()
@@ -108,6 +113,7 @@ class Batching:
                 return
             await asyncio.to_thread(self._begin, id, total)
             batch = await asyncio.to_thread(get, self._objects, id)
+        await self._wait_for_its_hour(id, batch)
         sheet = await asyncio.to_thread(Sheet, self._folder / id)
         try:
             tally = Tally(batch, await asyncio.to_thread(sheet.written))
@@ -115,6 +121,20 @@ class Batching:
             await asyncio.to_thread(self._filing.file, id, sheet, tally, wrong)
         finally:
             sheet.close()
+
+    async def _wait_for_its_hour(self, id: str, batch: Batch) -> None:
+        """Return when the batch may begin: at the latest `within_s` after it was asked for. Begun, it is never held."""
+        asked_at = batch.expires_at - WINDOW_S
+        begin_by = asked_at + min(self._within_s, WINDOW_S)
+        told = False
+        while batch.status == "in_progress" and not batch.completed and id not in self._unwanted:
+            start = self._may_start(self._clock.now(), asked_at, begin_by)
+            if start.now:
+                return
+            if not told:
+                log.info("batch waits", batch=id, until=start.at, reason=start.reason)
+                told = True
+            await asyncio.sleep(WAIT_S)
 
     async def _ask_lines(self, id: str, batch: Batch, pen: _Pen) -> list[Wrong]:
         """Ask what is not written yet; return why it could not go on, nothing where it could."""

@@ -10,7 +10,7 @@ from typing import Protocol
 from tokenworks.core.clock import Clock, SystemClock
 from tokenworks.core.request import Answerer
 from tokenworks.gateway.exchange import Handle
-from tokenworks.gateway.platform.batches import Batches
+from tokenworks.gateway.platform.batches import WINDOW_S, Batches
 from tokenworks.gateway.platform.batches import reads as batch_reads
 from tokenworks.gateway.platform.batching import Batching
 from tokenworks.gateway.platform.call import endpoint
@@ -22,6 +22,7 @@ from tokenworks.gateway.platform.jobs import Jobs, needs
 from tokenworks.gateway.platform.running import Running, reads
 from tokenworks.gateway.platform.runs import Runs
 from tokenworks.gateway.releases import Releases
+from tokenworks.metering.deferral import MayStart, at_once
 from tokenworks.settings import PlatformSettings
 from tokenworks.store.artifacts import ArtifactStore
 from tokenworks.store.objects import Objects
@@ -49,6 +50,8 @@ class Parts:
     server: Tell | None = None  # of this home, where this process is a worker of it
     settings: PlatformSettings = field(default_factory=PlatformSettings)
     clock: Clock = field(default_factory=SystemClock)
+    may_start: MayStart = at_once  # whether a batch may begin, or has a better hour before it
+    batches_within_s: float = WINDOW_S  # when it begins at the latest
 
 
 class Resumed(Runner, Protocol):
@@ -119,6 +122,8 @@ def platform(
         in_flight=in_flight,
         concurrency=parts.settings.batch_concurrency,
         clock=parts.clock,
+        may_start=parts.may_start,
+        within_s=parts.batches_within_s,
     )
     batches = Batches(parts.objects, files, worker(parts.elsewhere, "batch", batching), clock=parts.clock)
     routes = {**_files(files), **_jobs(jobs), **_evals(evals), **_runs(runs), **_batches(batches)}
