@@ -46,6 +46,7 @@ GROUPS = (
     "report",
     "top",
     "openapi",
+    "meter",
 )
 for _group in GROUPS:
     import_module(f"tokenworks.cli.{_group}").register(app)

@@ -24,4 +24,19 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     engine_s: float = 0.0  # of the engine's time
     joules: float | None = None  # None: nothing was metered
     joules_error: float = 0.0  # standard uncertainty, as a share
-    meter: str = ""  # how good the meter is: wall | nvml | rapl | sampled | model
+    meter: str = ""  # how good the meter is: wall | nvml | rapl | sampled | model; gap: it had nothing to say
+
+    def __add__(self, other: Spent) -> Spent:
+        """Return both together: not metered where one of them was not."""
+        metered = self.joules is not None and other.joules is not None
+        joules = (self.joules or 0.0) + (other.joules or 0.0)
+        errors = (self.joules or 0.0) * self.joules_error + (other.joules or 0.0) * other.joules_error
+        return Spent(
+            engine_s=self.engine_s + other.engine_s,
+            joules=joules if metered else None,
+            joules_error=errors / joules if metered and joules else 0.0,
+            meter=other.meter if metered else self.meter or other.meter,
+        )
+
+
+NOTHING_SPENT = Spent()

@@ -13,7 +13,7 @@ from tokenworks.core.destination import Destination
 from tokenworks.core.ids import new_id
 from tokenworks.core.label import Label
 from tokenworks.core.priority import Priority
-from tokenworks.core.usage import Usage
+from tokenworks.core.usage import NOTHING_SPENT, Spent, Usage
 from tokenworks.gateway.openai.bodies import Asked
 from tokenworks.gateway.ruling import NOTHING_CARRIED, Least, Ruling
 from tokenworks.gateway.served import Served
@@ -95,6 +95,7 @@ class Exchange:
     told: tuple[tuple[str, str], ...] = ()  # headers about the caller's limits
     call: EngineCall | None = None
     usage: Usage = field(default_factory=Usage)
+    spent: Spent = NOTHING_SPENT  # as far as the engine has said
     ttft_s: float = 0.0
     engine: str = ""
     traffic: list[Traffic] = field(default_factory=list)  # of every attempt, as far as it came

@@ -137,7 +137,7 @@ def _subject(entry: RequestEntry) -> Subject:
 
 def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer: bytes) -> RequestEntry:
     """Return the ledger entry of an exchange that has ended."""
-    principal, asked, usage = exchange.principal, exchange.asked, exchange.usage
+    principal, asked, usage, spent = exchange.principal, exchange.asked, exchange.usage, exchange.spent
     salt = random_bytes(16)
     ruling = exchange.ruling
     return RequestEntry(
@@ -176,6 +176,10 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         transfers=_transfers(exchange),
         policies=ruling.digest if ruling is not None else "",
         denied_by=ruling.denied_by if ruling is not None else "",
+        engine_s=spent.engine_s,
+        joules=spent.joules,
+        joules_error=spent.joules_error,
+        meter=spent.meter,
     )
 
 

@@ -70,6 +70,7 @@ def _sampling(
         json_schema=_schema(body.response_format),
         ignore_eos=bool(body.ignore_eos),
         adapter=body.adapter or "",
+        work=None,
         **values,
     )
     _check_support(sampling, supports, field)
