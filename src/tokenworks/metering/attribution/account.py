@@ -73,6 +73,8 @@ class Account:
         """The step that began at `began_s` has ended; `shares` splits its seconds among works."""
         seconds = self._clock() - began_s
         with self._lock:
+            if self._page is not None:
+                self._settle(self._page)  # first: this step is of the span that is under way
             for work, share_s in shares(seconds):
                 work.engine_s += share_s
                 work.pending_s += share_s
@@ -81,7 +83,6 @@ class Account:
             if self._page is not None:
                 self._busy_s += seconds
                 self._began_s = 0.0
-                self._settle(self._page)
                 self._say(self._page)
 
     def spent(self, work: Work) -> Spent:

@@ -60,13 +60,19 @@ class EngineBook:
                 self._spread += (1 - FADE) * (min(abs(self.settled_w / self.recent_w - 1), 1.0) - self._spread)
             self._recent_j = FADE * self._recent_j + due_j
             self._recent_s = FADE * self._recent_s + busy_s
-        self.lapsed_j += (worked.lapsed_s - self.last.lapsed_s) * max(self.settled_w, 0.0)
+        self.lapsed_j += (worked.lapsed_s - self.last.lapsed_s) * self.recent_w
         self._take(worked, at_s)
 
-    def close_gap(self, worked: Worked, at_s: float) -> None:
-        """Close a span that nothing is known of."""
+    def close_gap(self, worked: Worked, at_s: float) -> float:
+        """Close a span that nothing is known of; return what was due before and nobody was given.
+
+        It may be below zero: what requests were given in the gap, as foreseen, no meter has seen.
+        """
         self.settled_w = math.nan
         self._take(worked, at_s)
+        left_j = self.carried_j
+        self.due_j -= left_j
+        return left_j
 
     def end(self, worked: Worked) -> float:
         """Close the book of an engine that has ended; return what nobody will be given any more."""

@@ -149,7 +149,7 @@ class Meterer:
         self._sums.because = self._sums.because or span.because
         self.trouble, self.watts = span.because, math.nan
         for path, (_, book) in self._books():
-            book.close_gap(worked[path], now_s)
+            self._sums.untold_j += book.close_gap(worked[path], now_s)
 
     def _used(self, worked: dict[Path, Worked], now_s: float) -> dict[Path, Used]:
         found = {}
