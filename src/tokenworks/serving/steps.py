@@ -15,12 +15,17 @@ from tokenworks.metering.attribution.learning import StepCost
 from tokenworks.metering.attribution.split import split
 
 
-@dataclass
+@dataclass(slots=True)
 class _Member:
     work: Work
     length: int  # tokens that the next step reads
     left: int  # of the prompt
     begun: Callable[[], bool]  # whether there is a token of its answer
+
+    def more(self) -> int:
+        """Return how many tokens it has with the next one."""
+        self.length += 1
+        return self.length
 
 
 class Steps:
@@ -31,12 +36,14 @@ class Steps:
         self._members: dict[Hashable, _Member] = {}
         self._account: Account | None = None
         self._cost = StepCost()
+        self._reading = False  # whether any of them still has its prompt before it
 
     def add(self, key: Hashable, work: Work | None, prompt_tokens: int, begun: Callable[[], bool]) -> None:
         """Take in an answer; without `work` nobody wants to know."""
         if work is not None:
             self._account = work.account
             self._members[key] = _Member(work, 0, prompt_tokens, begun)
+            self._reading = True
 
     def drop(self, key: Hashable) -> None:
         """The answer has ended."""
@@ -59,6 +66,8 @@ class Steps:
 
     def _tokens(self) -> list[tuple[int, int]]:
         """Return (new, read) tokens of each member in the step that has ended."""
+        if not self._reading:
+            return [(1, member.more()) for member in self._members.values()]
         room = self._most_tokens - sum(not member.left for member in self._members.values())
         found = []
         for member in self._members.values():
@@ -69,4 +78,5 @@ class Steps:
                 member.left = 0 if member.begun() else max(member.left - new, 1)
             member.length += new
             found.append((new, member.length if new else 0))
+        self._reading = any(member.left for member in self._members.values())
         return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def test_shares_add_up_to_the_step(seconds: float, works_s: list[float]) -> None
 def test_who_did_more_never_pays_less(seconds: float, works_s: list[float]) -> None:
     shares = split(seconds, works_s)
     ordered = [share for _, share in sorted(zip(works_s, shares, strict=True))]
-    assert all(one <= other * (1 + 1e-9) + 1e-12 for one, other in zip(ordered, ordered[1:], strict=False))
+    assert all(one <= other * (1 + 1e-9) + 1e-12 for one, other in pairwise(ordered))
 
 
 @pytest.mark.parametrize(("seconds", "works_s"), [(-1.0, [1.0]), (1.0, [1.0, -0.5])])

@@ -66,7 +66,7 @@ class Account:
         if self._page is not None:
             with self._lock:
                 self._began_s = now_s
-                self._say(self._page)
+                self._page.begin(now_s)
         return now_s
 
     def leave(self, began_s: float, shares: Callable[[float], Sequence[tuple[Work, float]]]) -> None:

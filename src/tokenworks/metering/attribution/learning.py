@@ -21,14 +21,15 @@ class StepCost:
 
     def works_s(self, tokens: list[tuple[int, int]], seconds: float) -> list[float]:
         """Return what the tokens of each request took by themselves, from (new, read) of each; learn from the step."""
-        new, read = sum(one for one, _ in tokens), sum(one for _, one in tokens)
+        new, read = map(sum, zip(*tokens, strict=True))
         self._rows.append((1.0, new, read))
         self._seconds.append(seconds)
         if len(self._rows) == AGAIN:
             self._learn()
         if not self._new_s and not self._read_s:
             return [seconds * one / max(new, 1) for one, _ in tokens]
-        return [self._new_s * new + self._read_s * read for new, read in tokens]
+        new_s, read_s = self._new_s, self._read_s
+        return [new_s * new + read_s * read for new, read in tokens]
 
     def _learn(self) -> None:
         rows, seconds = np.array(self._rows), np.array(self._seconds)

@@ -20,6 +20,8 @@ SIZE = 256
 _WORKED = struct.Struct("<Qddddddd")
 _TOLD = struct.Struct("<Qddddd16s")
 _NUMBER = struct.Struct("<Q")
+_BEGAN = struct.Struct("<d")
+_BEGAN_AT = 24  # of `began_s` in the first half
 _TOLD_AT = 128
 _TRIES = 1000
 
@@ -67,6 +69,10 @@ class Page:
         self._worked_number = number + 1
         _WORKED.pack_into(self._map, 0, number, *worked)
         _NUMBER.pack_into(self._map, 0, self._worked_number)
+
+    def begin(self, began_s: float) -> None:
+        """Say that a step is under way: eight aligned bytes, which no reader sees half written."""
+        _BEGAN.pack_into(self._map, _BEGAN_AT, began_s)
 
     def worked(self) -> Worked:
         """Return what the engine says."""

@@ -17,11 +17,11 @@ def split(seconds: float, works_s: Sequence[float]) -> list[float]:
     The rule of research/economics.md, sections 0.3 and 1.3: of those measured there the closest to Shapley's values at
     a cost of O(n) a step. Raises `ValueError` for negative figures.
     """
-    total_s = sum(works_s)
-    if seconds < 0 or any(work_s < 0 for work_s in works_s):
-        raise ValueError(f"a step of {seconds} s with works of {list(works_s)} s cannot be: none may be negative")
     if not works_s:
         return []
+    if seconds < 0 or min(works_s) < 0:
+        raise ValueError(f"a step of {seconds} s with works of {list(works_s)} s cannot be: none may be negative")
+    total_s = sum(works_s)
     if total_s <= 0:
         return [seconds / len(works_s)] * len(works_s)
     floor_s = max(seconds - total_s, 0.0)
