@@ -12,6 +12,7 @@ from tokenworks.core.errors import ConfigError
 from tokenworks.core.files import write_atomic
 
 FILE = "calibration.json"
+SETTLE_S = 2.0  # for fans and clocks to follow a load, half before and half after
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +44,9 @@ Watts = Callable[[float], float]  # (seconds) -> mean watts over them
 Load = Callable[[float, float], None]  # (share of the cores, seconds): keep so many of them busy, from now on
 
 
-def calibrate(watts: Watts, load: Load, *, meter: str, error: float, seconds: float) -> Calibration:
+def calibrate(
+    watts: Watts, load: Load, *, meter: str, error: float, seconds: float, settle_s: float = SETTLE_S
+) -> Calibration:
     """Measure idle, half and full load for `seconds` each, and return the line through the ends.
 
     Its uncertainty is the meter's and, in quadrature, how far the half lies from the line. Raises `ConfigError` where
@@ -51,10 +54,10 @@ def calibrate(watts: Watts, load: Load, *, meter: str, error: float, seconds: fl
     """
     found = []
     for share in (0.0, 0.5, 1.0):
-        load(share, seconds + SETTLE_S)
-        time.sleep(SETTLE_S / 2)
+        load(share, seconds + settle_s)
+        time.sleep(settle_s / 2)
         found.append(watts(seconds))
-        time.sleep(SETTLE_S / 2)
+        time.sleep(settle_s / 2)
     idle_w, half_w, busy_w = found
     if not 0 < idle_w < half_w < busy_w:
         raise ConfigError(
@@ -63,6 +66,3 @@ def calibrate(watts: Watts, load: Load, *, meter: str, error: float, seconds: fl
         )
     bend = abs(half_w - (idle_w + busy_w) / 2) / half_w
     return Calibration(idle_w=idle_w, busy_w=busy_w, error=(error**2 + bend**2) ** 0.5, meter=meter, at=time.time())
-
-
-SETTLE_S = 2.0  # for fans and clocks to follow, half before and half after
