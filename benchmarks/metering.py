@@ -26,7 +26,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from generation import Prompts, make_model
-
 from tokenworks.factory.doctor import machine
 from tokenworks.metering.attribution.account import Account
 from tokenworks.metering.attribution.meterer import Meterer
@@ -53,14 +52,20 @@ class Host:
         assert self._process.stdout is not None
         self.where = urlsplit(f"http://127.0.0.1:{json.loads(self._process.stdout.readline())['port']}")
 
-    def run(self, prompts: list[str], tokens: int) -> float:
-        """Return tokens/s of streaming the answers to `prompts` at once."""
-        return asyncio.run(self._all(prompts, tokens))
+    def run(self, prompts: list[str], tokens: int) -> tuple[float, float]:
+        """Return tokens/s, and tokens per second of processor time, of streaming the answers to `prompts` at once."""
+        began_s, core_s = time.perf_counter(), self._core_s()
+        asyncio.run(self._all(prompts, tokens))
+        made = len(prompts) * tokens
+        return made / (time.perf_counter() - began_s), made / (self._core_s() - core_s)
 
-    async def _all(self, prompts: list[str], tokens: int) -> float:
-        began_s = time.perf_counter()
+    def _core_s(self) -> float:
+        """Return the processor time of the main thread so far, exactly: that of psutil is in steps of 10 ms."""
+        with open(f"/proc/{self._process.pid}/task/{self._process.pid}/schedstat") as file:
+            return int(file.read().split()[0]) / 1e9
+
+    async def _all(self, prompts: list[str], tokens: int) -> None:
         await asyncio.gather(*(self._one(prompt, tokens) for prompt in prompts))
-        return len(prompts) * tokens / (time.perf_counter() - began_s)
 
     async def _one(self, prompt: str, tokens: int) -> None:
         usage = {"include_usage": True, "continuous_usage_stats": True}
@@ -80,8 +85,8 @@ class Host:
         self._process.wait()
 
 
-def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, list[float]]:
-    """Return tokens/s by side, one figure for each round."""
+def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, list[tuple[float, float]]]:
+    """Return tokens/s and tokens per second of the main thread's processor time by side, one pair for each round."""
     folder, pages = make_model(scratch / "model"), scratch / "pages"
     options = {"cache": str(scratch / "cache"), "threads": 2}
     hosts = {"not metered": Host(folder, options), "metered": Host(folder, {**options, "meter": str(pages)})}
@@ -92,7 +97,7 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, list[float]]
     over = threading.Event()
     thread = threading.Thread(target=lambda: [meterer.turn() for _ in iter(lambda: over.wait(1.0), True)])
     thread.start()
-    prompts, found = Prompts(folder), {name: list[float]() for name in hosts}
+    prompts, found = Prompts(folder), {name: list[tuple[float, float]]() for name in hosts}
     for host in hosts.values():
         host.run(prompts.take(chosen.streams), chosen.tokens)
     for number in range(chosen.rounds):
@@ -134,7 +139,9 @@ def main() -> None:
     write(found, {members: accounting_us(members) for members in (1, 16, 32)}, chosen)
 
 
-def write(found: dict[str, list[float]], accounting: dict[int, float], chosen: argparse.Namespace) -> None:
+def write(
+    found: dict[str, list[tuple[float, float]]], accounting: dict[int, float], chosen: argparse.Namespace
+) -> None:
     """Keep the figures as data and as a table, and print the table."""
     about = machine()
     lines = [
@@ -143,13 +150,16 @@ def write(found: dict[str, list[float]], accounting: dict[int, float], chosen: a
         f"{about['cpu']}, {about['cores']} cores shared by engine and client; {chosen.streams} streams of "
         f"{chosen.tokens} tokens, {chosen.rounds} interleaved rounds; medians, ratios within a round.",
         "",
-        "| side | tokens/s | metered / this side | quartiles |",
-        "|---|---:|---:|---|",
+        "| side | tokens/s | metered / this side | quartiles | by processor time of the main thread | quartiles |",
+        "|---|---:|---:|---|---:|---|",
     ]
     for name, values in found.items():
-        ratios = [metered / value for metered, value in zip(found["metered"], values, strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        lines.append(f"| {name} | {statistics.median(values):,.0f} | {middle:.4f} | {low:.4f} - {high:.4f} |")
+        cells = [f"{statistics.median(wall for wall, _ in values):,.0f}"]
+        for at in (0, 1):
+            ratios = [metered[at] / value[at] for metered, value in zip(found["metered"], values, strict=True)]
+            low, middle, high = statistics.quantiles(ratios, n=4)
+            cells += [f"{middle:.4f}", f"{low:.4f} - {high:.4f}"]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     each = ", ".join(f"{us:.1f} us with {members}" for members, us in accounting.items())
     lines += ["", f"Accounting of one step by itself: {each} requests in it."]
     told = {"machine": about, "tokens_per_s": found, "accounting_us": accounting}

@@ -86,12 +86,14 @@ def calibrate_machine(settings: Settings, seconds: float) -> Calibration:
     folder = meter_folder(settings.home_path)
     meter = open_meter(settings.meter, folder)
     assert meter is not None, "a source is configured"
+    load = _Load()
     try:
         found = calibrate(
-            lambda over_s: _watts(meter, over_s)[0], _spin, meter=settings.meter.source, error=meter.error,
+            lambda over_s: _watts(meter, over_s)[0], load, meter=settings.meter.source, error=meter.error,
             seconds=seconds,
         )  # fmt: skip
     finally:
+        load.end()
         meter.close()
     write_calibration(folder, found)
     return found
@@ -133,7 +135,19 @@ def _move(meter: Meter) -> Metered | None:
         time.sleep(0.05)
 
 
-def _spin(share: float, seconds: float) -> None:
-    """Keep so many cores busy, in processes that end by themselves."""
-    for _ in range(round(share * cores())):
-        subprocess.Popen([sys.executable, "-c", SPIN.format(seconds=seconds)])
+class _Load:
+    """Cores that are kept busy, by processes that end by themselves."""
+
+    def __init__(self) -> None:
+        self._spinning: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, share: float, seconds: float) -> None:
+        """Keep so many cores busy from now on."""
+        command = [sys.executable, "-c", SPIN.format(seconds=seconds)]
+        self._spinning += [subprocess.Popen(command) for _ in range(round(share * cores()))]
+
+    def end(self) -> None:
+        """Stop what still runs."""
+        for process in self._spinning:
+            process.kill()
+            process.wait()
