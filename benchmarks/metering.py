@@ -1,12 +1,12 @@
-"""What metering costs: tokens per second of an engine host with and without it, interleaved.
+"""What metering costs: an engine with and without it, interleaved.
 
-    python benchmarks/metering.py [--rounds 15] [--tokens 96] [--streams 16] [--before SRC]
+    python benchmarks/metering.py [--rounds 16] [--tokens 32] [--streams 16]
 
-Three hosts of the same random Llama of 16 M parameters: one whose steps nobody meters, one with a page that a meter of
-this process reads every second, and with `--before` one of another source tree, such as that before there was any
-accounting. All stream the same answers with the usage in every piece, as the gateway asks for it. Sides take turns,
-in an order that is reversed every other round; ratios are within a round. Results: benchmarks/results/metering.json
-and .md.
+One OpenVINO engine with one thread and a random Llama of 16 M parameters answers in this process: nobody asks what it
+took; each answer has an account; and the account has a page that a meter reads every second. Sides take turns, in an
+order that is reversed every other round; ratios are within a round. Processor time is that of the thread that steps,
+which others on the machine change less than they change tokens per second. Then the accounting is timed by itself, and
+in its place between real steps. Results: benchmarks/results/metering.json and .md.
 """
 
 from __future__ import annotations
@@ -14,114 +14,95 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from generation import Prompts, make_model
 from tokenworks.factory.doctor import machine
-from tokenworks.metering.attribution.account import Account
+from tokenworks.metering.attribution.account import Account, Work
 from tokenworks.metering.attribution.meterer import Meterer
 from tokenworks.metering.attribution.page import new_page
 from tokenworks.metering.calibration import Calibration
 from tokenworks.metering.opening import Meter
 from tokenworks.metering.power.model import open_source
+from tokenworks.serving.engine import Engine, Options, Sampling
+from tokenworks.serving.engines import openvino
 from tokenworks.serving.steps import Steps
 from tokenworks.settings import MeterSettings
 
 RESULTS = Path(__file__).parent / "results"
+SIDES = ("nobody asks", "accounts", "accounts and a meter")
+Figures = dict[str, list[tuple[float, float]]]  # by side: tokens/s, and tokens per second of processor time
 
 
-class Host:
-    """An engine host of a source tree."""
+class Timed(Account):
+    """An account that knows what it takes itself, where it stands: between steps, whose data have filled the caches."""
 
-    def __init__(self, folder: Path, options: dict[str, Any], source: Path | None = None) -> None:
-        command = [sys.executable, "-m", "tokenworks.serving.host", "--engine", "openvino", "--folder", str(folder)]
-        environ = {**os.environ} | ({"PYTHONPATH": str(source)} if source else {})
-        self._process = subprocess.Popen(
-            [*command, "--name", "m", "--options", json.dumps(options)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ,
-        )  # fmt: skip
-        assert self._process.stdout is not None
-        self.where = urlsplit(f"http://127.0.0.1:{json.loads(self._process.stdout.readline())['port']}")
+    own_s = 0.0
+    steps = 0
 
-    def run(self, prompts: list[str], tokens: int) -> tuple[float, float]:
-        """Return tokens/s, and tokens per second of processor time, of streaming the answers to `prompts` at once."""
-        began_s, core_s = time.perf_counter(), self._core_s()
-        asyncio.run(self._all(prompts, tokens))
-        made = len(prompts) * tokens
-        return made / (time.perf_counter() - began_s), made / (self._core_s() - core_s)
-
-    def _core_s(self) -> float:
-        """Return the processor time of the main thread so far, exactly: that of psutil is in steps of 10 ms."""
-        with open(f"/proc/{self._process.pid}/task/{self._process.pid}/schedstat") as file:
-            return int(file.read().split()[0]) / 1e9
-
-    async def _all(self, prompts: list[str], tokens: int) -> None:
-        await asyncio.gather(*(self._one(prompt, tokens) for prompt in prompts))
-
-    async def _one(self, prompt: str, tokens: int) -> None:
-        usage = {"include_usage": True, "continuous_usage_stats": True}
-        fields = {"model": "m", "prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
-        body = json.dumps({**fields, "stream": True, "stream_options": usage}).encode()
-        head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        reader, writer = await asyncio.open_connection(self.where.hostname, self.where.port)
-        writer.write(head.encode() + body)
-        received = await reader.read()
-        writer.close()
-        if f'"completion_tokens":{tokens},'.encode() not in received:
-            raise SystemExit(f"an answer is not complete: {received[-300:]!r}")
-
-    def end(self) -> None:
-        """Stop the process."""
-        self._process.terminate()
-        self._process.wait()
+    def leave(self, began_s: float, shares: Callable[[float], Sequence[tuple[Work, float]]]) -> None:
+        """Count, and be counted."""
+        core_s = time.thread_time()
+        super().leave(began_s, shares)
+        self.own_s += time.thread_time() - core_s
+        self.steps += 1
 
 
-def measure(chosen: argparse.Namespace, scratch: Path) -> dict[str, list[tuple[float, float]]]:
-    """Return tokens/s and tokens per second of the main thread's processor time by side, one pair for each round."""
-    folder, pages = make_model(scratch / "model"), scratch / "pages"
-    options = {"cache": str(scratch / "cache"), "threads": 2}
-    hosts = {"not metered": Host(folder, options), "metered": Host(folder, {**options, "meter": str(pages)})}
-    if chosen.before:
-        hosts["before"] = Host(folder, options, chosen.before)
-    source = open_source(MeterSettings(idle_w=20.0, busy_w=65.0), Calibration())
-    meterer = Meterer(Meter({"model": source}, most_w=1e4), pages, interval_s=1.0)
-    over = threading.Event()
-    thread = threading.Thread(target=lambda: [meterer.turn() for _ in iter(lambda: over.wait(1.0), True)])
-    thread.start()
-    prompts, found = Prompts(folder), {name: list[tuple[float, float]]() for name in hosts}
-    for host in hosts.values():
-        host.run(prompts.take(chosen.streams), chosen.tokens)
+async def in_place(engine: Engine, prompts: Prompts, pages: Path, chosen: argparse.Namespace) -> dict[str, float]:
+    """Return what accounting takes of the processor time of the thread that steps."""
+    account, core_s = Timed(new_page(pages)), time.thread_time()
+    for _ in range(4):
+        await run(engine, account, prompts.take(chosen.streams), chosen.tokens)
+    core_s = time.thread_time() - core_s
+    return {"us_a_step": 1e6 * account.own_s / account.steps, "share": account.own_s / core_s}
+
+
+async def measure(engine: Engine, prompts: Prompts, pages: Path, chosen: argparse.Namespace) -> Figures:
+    """Return one pair of figures for each side and round."""
+    accounts = dict(zip(SIDES, (None, Account(), Account(new_page(pages))), strict=True))
+    found: Figures = {side: [] for side in SIDES}
+    await run(engine, None, prompts.take(chosen.streams), chosen.tokens)
     for number in range(chosen.rounds):
-        for name in sorted(hosts, reverse=bool(number % 2)):
-            found[name].append(hosts[name].run(prompts.take(chosen.streams), chosen.tokens))
-    over.set()
-    thread.join()
-    for host in hosts.values():
-        host.end()
+        for side in SIDES[:: -1 if number % 2 else 1]:
+            found[side].append(await run(engine, accounts[side], prompts.take(chosen.streams), chosen.tokens))
     return found
 
 
+async def run(engine: Engine, account: Account | None, prompts: list[str], tokens: int) -> tuple[float, float]:
+    """Answer all `prompts` at once."""
+
+    async def one(prompt: str) -> None:
+        work = account.begin() if account else None
+        sampling = Sampling(max_tokens=tokens, temperature=0.0, ignore_eos=True, work=work)
+        async for _ in engine.generate(prompt, sampling):
+            if work is not None:
+                work.tell()
+        if work is not None:
+            work.close()
+
+    began_s, core_s = time.perf_counter(), time.thread_time()
+    await asyncio.gather(*map(one, prompts))
+    made = len(prompts) * tokens
+    return made / (time.perf_counter() - began_s), made / (time.thread_time() - core_s)
+
+
 def accounting_us(members: int, steps: int = 2000) -> float:
-    """Return the microseconds that the accounting of one step takes, the least of some rounds."""
+    """Return the microseconds of processor time that the accounting of one step takes, the least of some rounds."""
     with tempfile.TemporaryDirectory() as folder:
         account, batch = Account(new_page(Path(folder))), Steps(256)
         for number in range(members):
             batch.add(number, account.begin(), 1, lambda: True)
         rounds = []
         for _ in range(8):
-            began_s = time.perf_counter()
+            began_s = time.thread_time()
             for _ in range(steps):
                 batch.run(lambda: None)
-            rounds.append((time.perf_counter() - began_s) / steps)
+            rounds.append((time.thread_time() - began_s) / steps)
         account.close()
     return min(rounds) * 1e6
 
@@ -129,40 +110,64 @@ def accounting_us(members: int, steps: int = 2000) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--tokens", type=int, default=96)
+    parser.add_argument("--rounds", type=int, default=16)
+    parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--streams", type=int, default=16)
-    parser.add_argument("--before", type=Path)
     chosen = parser.parse_args()
+    accounting = {members: accounting_us(members) for members in (1, 16, 32)}
     with tempfile.TemporaryDirectory() as scratch:
-        found = measure(chosen, Path(scratch))
-    write(found, {members: accounting_us(members) for members in (1, 16, 32)}, chosen)
+        folder, pages = make_model(Path(scratch) / "model"), Path(scratch) / "pages"
+        engine = openvino.load(folder, Options(threads=1, cache=str(Path(scratch) / "cache")))
+        source = open_source(MeterSettings(idle_w=20.0, busy_w=65.0), Calibration())
+        meterer = Meterer(Meter({"model": source}, most_w=1e4), pages, interval_s=1.0)
+        over = threading.Event()
+        thread = threading.Thread(target=lambda: [meterer.turn() for _ in iter(lambda: over.wait(1.0), True)])
+        thread.start()
+        try:
+            found, placed = asyncio.run(both(engine, Prompts(folder), pages, chosen))
+        finally:
+            over.set()
+            thread.join()
+    write(found, accounting, placed, chosen)
 
 
-def write(
-    found: dict[str, list[tuple[float, float]]], accounting: dict[int, float], chosen: argparse.Namespace
-) -> None:
+async def both(
+    engine: Engine, prompts: Prompts, pages: Path, chosen: argparse.Namespace
+) -> tuple[Figures, dict[str, float]]:
+    """Return the figures of sides, and of accounting in its place."""
+    found = await measure(engine, prompts, pages, chosen)
+    return found, await in_place(engine, prompts, pages, chosen)
+
+
+def write(found: Figures, accounting: dict[int, float], placed: dict[str, float], chosen: argparse.Namespace) -> None:
     """Keep the figures as data and as a table, and print the table."""
     about = machine()
     lines = [
         "# What metering costs",
         "",
-        f"{about['cpu']}, {about['cores']} cores shared by engine and client; {chosen.streams} streams of "
-        f"{chosen.tokens} tokens, {chosen.rounds} interleaved rounds; medians, ratios within a round.",
+        f"{about['cpu']}, {about['cores']} cores; {chosen.streams} answers of {chosen.tokens} tokens at once, "
+        f"{chosen.rounds} interleaved rounds. Ratios to 'nobody asks' of the same round: median (quartiles).",
         "",
-        "| side | tokens/s | metered / this side | quartiles | by processor time of the main thread | quartiles |",
-        "|---|---:|---:|---|---:|---|",
+        "| side | tokens/s | ratio | tokens per s of processor time | ratio |",
+        "|---|---:|---:|---:|---:|",
     ]
-    for name, values in found.items():
-        cells = [f"{statistics.median(wall for wall, _ in values):,.0f}"]
+    for side, values in found.items():
+        cells = []
         for at in (0, 1):
-            ratios = [metered[at] / value[at] for metered, value in zip(found["metered"], values, strict=True)]
+            ratios = [value[at] / base[at] for value, base in zip(values, found[SIDES[0]], strict=True)]
             low, middle, high = statistics.quantiles(ratios, n=4)
-            cells += [f"{middle:.4f}", f"{low:.4f} - {high:.4f}"]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+            cells += [
+                f"{statistics.median(value[at] for value in values):,.0f}",
+                f"{middle:.3f} ({low:.3f} - {high:.3f})",
+            ]
+        lines.append(f"| {side} | " + " | ".join(cells) + " |")
     each = ", ".join(f"{us:.1f} us with {members}" for members, us in accounting.items())
-    lines += ["", f"Accounting of one step by itself: {each} requests in it."]
-    told = {"machine": about, "tokens_per_s": found, "accounting_us": accounting}
+    lines += [
+        "",
+        f"The accounting of one step by itself: {each} requests in it, of processor time. Between real steps: "
+        f"{placed['us_a_step']:.0f} us, which is {placed['share']:.2%} of what the thread that steps takes.",
+    ]
+    told = {"machine": about, "figures": found, "accounting_us": accounting, "in_place": placed}
     (RESULTS / "metering.json").write_text(json.dumps(told, indent=1) + "\n")
     (RESULTS / "metering.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

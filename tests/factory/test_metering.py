@@ -65,7 +65,7 @@ def ask(plant, model):
     said = {"model": model, "prompt": "the card", "max_tokens": 60, "extra_body": {"ignore_eos": True}}
     until_s = time.monotonic() + 1.5
     asked = 0
-    while time.monotonic() < until_s:
+    while time.monotonic() < until_s or asked < 24:
         whole = api.completions.create(**said)
         assert whole.usage.model_dump()["spent"]["engine_s"] > 0
         list(api.completions.create(**said, stream=True))
@@ -93,7 +93,7 @@ def test_each_request_gets_its_joules_and_they_add_up_to_the_meter(tmp_path, pac
         assert len(requests) >= asked
         assert all(entry.engine_s > 0 for entry in requests)
         known = [entry for entry in requests if entry.joules is not None]
-        assert len(known) > 0.8 * len(requests)  # the first come before a second of engine time has a price
+        assert len(known) > len(requests) / 2  # the first come before a second of engine time has a price
         assert {(entry.meter, entry.joules > 0) for entry in known} == {("rapl", True)}
         assert {entry.meter for entry in requests if entry.joules is None} <= {"gap"}
         energy = [entry for entry in entries if isinstance(entry, EnergyEntry)]

@@ -75,7 +75,8 @@ class Steps:
             if member.left:
                 new = max(min(member.left, room), 0)
                 room -= new
-                member.left = 0 if member.begun() else max(member.left - new, 1)
+                if new:
+                    member.left = 0 if member.begun() else max(member.left - new, 1)
             member.length += new
             found.append((new, member.length if new else 0))
         self._reading = any(member.left for member in self._members.values())

@@ -35,6 +35,6 @@ def test_no_cost_is_ever_negative() -> None:
 
 def test_a_step_that_lost_the_processor_teaches_nothing() -> None:
     cost = StepCost()
-    for number in range(256):
+    for number in range(512):
         cost.works_s([(1 + number % 8, 0)], 5.0 if number % 20 == 7 else 1e-3 * (1 + number % 8))
     assert cost.works_s([(1, 0)], 1.0) == pytest.approx([1e-3], rel=0.1)
