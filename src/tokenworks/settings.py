@@ -61,6 +61,24 @@ class PriceSettings(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, ModelPrice] = {}  # by model; `*`: every other
 
 
+class MeterSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the energy of this machine is metered. Without a source, requests get engine seconds and no joules."""
+
+    source: str = "none"  # nvml | rapl | wall | prometheus | model | none; "rapl+nvml" adds them up
+    interval_s: float = 1.0  # between two readings
+    entry_s: float = 60.0  # between two entries on the ledger
+    url: str = ""  # of the wall meter's answer, or of the Prometheus server
+    field: str = ""  # where the figure stands in the wall meter's JSON: emeters.0.total
+    query: str = ""  # PromQL with one series for each thing that is metered
+    unit: str = "Wh"  # of that figure: J | kJ | Wh | kWh are counters, mW | W | kW are samples of power
+    header: str = ""  # sent with each question: "authorization: Bearer ..."
+    idle_w: float = 0.0  # of this machine with nothing to do; 0: as calibrated
+    busy_w: float = 0.0  # with every core at work; 0: as calibrated
+    error: float = 0.0  # standard uncertainty of the source, as a share; 0: the usual one of its kind
+    most_w: float = 20_000.0  # a counter that runs faster than this has not counted energy
+    powercap: str = "/sys/class/powercap"
+
+
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where things are kept. Empty values mean: below the home."""
 
@@ -232,6 +250,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     identity: IdentitySettings = IdentitySettings()
     admission: AdmissionSettings = AdmissionSettings()
     prices: PriceSettings = PriceSettings()
+    meter: MeterSettings = MeterSettings()
     store: StoreSettings = StoreSettings()
     ledger: LedgerSettings = LedgerSettings()
     line: LineSettings = LineSettings()

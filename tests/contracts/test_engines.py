@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from tokenworks import parts
 from tokenworks.core.errors import ConfigError, TokenworksError
+from tokenworks.metering.attribution.account import Account
 from tokenworks.serving.engine import Engine, Options, Piece, Sampling
 
 ROOM = "tokenworks.serving.engines"
@@ -233,3 +235,27 @@ def test_finding_engines_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_the_time_of_its_steps_goes_to_those_who_asked(loaded: Engine) -> None:
+    account = Account()
+    works = [account.begin() for _ in range(3)]
+    began_s = time.perf_counter()
+    if "completions" in loaded.does:
+        asked = [greedy(12, ignore_eos=True, work=work) for work in works]
+        await asyncio.gather(*(answer(loaded, PROMPT, one) for one in asked))
+    else:
+        texts = ["help", "the card", "the card is lost"]
+        await asyncio.gather(*(loaded.embed([text], work=work) for text, work in zip(texts, works, strict=True)))
+    took_s = time.perf_counter() - began_s
+    assert min(work.engine_s for work in works) > 0
+    assert sum(work.engine_s for work in works) <= took_s
+
+
+async def test_what_was_spent_is_known_with_the_last_piece(generator: Engine) -> None:
+    work = Account().begin()
+    async for piece in generator.generate(PROMPT, greedy(12, ignore_eos=True, work=work)):
+        if piece.finish_reason:
+            at_the_end_s = work.tell().engine_s
+    await asyncio.sleep(0.05)
+    assert work.tell().engine_s == at_the_end_s > 0

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenworks.core.errors import EngineError
-from tokenworks.core.usage import Usage
-from tokenworks.gateway.meter import StreamMeter, usage_of
+from tokenworks.core.usage import Spent, Usage
+from tokenworks.gateway.meter import StreamMeter, figures_of, usage_of
 from tokenworks.gateway.sse import DONE
 
 
@@ -111,3 +111,44 @@ def test_a_whole_answer_states_its_usage() -> None:
 def test_what_is_no_answer_is_an_engine_error() -> None:
     with pytest.raises(EngineError, match="not an OpenAI object"):
         usage_of(b"<html>")
+
+
+def spent(seconds: float, joules: float | None = None) -> dict[str, object]:
+    metered = {} if joules is None else {"joules": joules, "joules_error": 0.1, "meter": "rapl"}
+    return {**used(3, 4), "spent": {"engine_s": seconds, **metered}}
+
+
+def test_what_a_whole_answer_took_is_read_from_its_usage() -> None:
+    body = json.dumps({"choices": [], "usage": spent(0.5, 12.0)}).encode()
+    assert figures_of(body)[1] == Spent(engine_s=0.5, joules=12.0, joules_error=0.1, meter="rapl")
+    assert figures_of(b'{"data":[]}') == (Usage(), Spent())
+
+
+def test_of_a_stream_the_last_figure_counts_and_is_there_before_its_end() -> None:
+    meter = StreamMeter(keep_usage=False)
+    assert meter.spent == Spent()
+    meter.feed(piece("a", usage=spent(0.1, 1.0)))
+    meter.feed(piece("b", usage=spent(0.2, 2.0)))
+    assert meter.spent.joules == 2.0
+
+
+def test_what_two_engines_took_of_one_stream_is_added_up() -> None:
+    meter = StreamMeter(keep_usage=False)
+    meter.feed(piece("a", usage=spent(0.2, 2.0)))
+    meter.taken_up()
+    assert meter.spent.engine_s == 0.2
+    meter.feed(piece("b", usage=spent(0.3, 4.0)))
+    assert meter.spent == Spent(engine_s=0.5, joules=6.0, joules_error=pytest.approx(0.1), meter="rapl")
+
+
+def test_where_one_of_two_engines_was_not_metered_the_sum_is_not_known() -> None:
+    meter = StreamMeter(keep_usage=False)
+    meter.feed(piece("a", usage=spent(0.2, 2.0)))
+    meter.taken_up()
+    meter.feed(piece("b", usage=spent(0.3)))
+    assert (meter.spent.engine_s, meter.spent.joules) == (0.5, None)
+
+
+def test_what_a_stranger_calls_spent_breaks_nothing() -> None:
+    body = b'{"choices":[],"usage":{"prompt_tokens":5,"spent":["anything"]}}'
+    assert usage_of(body).prompt_tokens == 5

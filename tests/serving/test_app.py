@@ -46,7 +46,7 @@ class Scripted:
     async def embed(self, texts: Sequence[str]) -> Vectors:
         raise EngineError("no")
 
-    async def classify(self, texts: Sequence[str]) -> Vectors:
+    async def classify(self, texts: Sequence[str], *, work: object = None) -> Vectors:
         return Vectors(values=[[0.25, 0.75] for _ in texts], tokens=[1 for _ in texts])
 
     async def close(self) -> None:

@@ -50,6 +50,7 @@ GROUPS = (
     "plan",
     "claim",
     "scaling",
+    "meter",
 )
 for _group in GROUPS:
     import_module(f"tokenworks.cli.{_group}").register(app)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tokenworks.core.usage import Usage
+from tokenworks.core.usage import NOTHING_SPENT, Spent, Usage
 
 Endpoint = Literal["chat.completions", "completions", "embeddings", "classify"]
 
@@ -38,6 +38,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str = ""
     latency_s: float = 0.0
     label: str = ""  # of the answer
+    spent: Spent = NOTHING_SPENT  # of the machines, as far as engines of ours say
     ttft_s: float = 0.0  # seconds to the first token; equal to latency_s where nothing streams
 
     @property

@@ -100,6 +100,11 @@ class Fleet:
         host, port = self._sockets[0].getsockname()[:2]
         return shown_address(host, port)
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes of the workers that have not ended."""
+        return list(self._known)
+
     async def start(self) -> None:
         """Start every worker; return when all of them serve. Raises `ConfigError` or `EngineError`."""
         server = self._settings.server

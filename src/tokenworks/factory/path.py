@@ -13,6 +13,7 @@ from tokenworks.factory.costing import costing
 from tokenworks.factory.house import House
 from tokenworks.factory.identity import identities_of
 from tokenworks.factory.limiting import limiting
+from tokenworks.factory.metering import engine_pages
 from tokenworks.factory.remote import REF, Elsewhere, elsewhere
 from tokenworks.factory.telemetry import Telemetry, telemetry
 from tokenworks.gateway.app import Gateway, build
@@ -180,4 +181,5 @@ def engine_options(settings: Settings, home: Path) -> Options:
         precision=engines.precision,
         max_batch=engines.max_batch,
         cache=str(home / "cache" / "engines"),
+        meter=engine_pages(settings, home),
     )

@@ -31,6 +31,7 @@ from tokenworks.factory.house import House
 from tokenworks.factory.keeping import DAY_S, keep_house
 from tokenworks.factory.limiting import shared_book
 from tokenworks.factory.making import user
+from tokenworks.factory.metering import Metering
 from tokenworks.factory.path import RequestPath, home_of, house_principal, open_verified, request_path
 from tokenworks.factory.pilot import Pilot
 from tokenworks.factory.probe import probe
@@ -69,16 +70,18 @@ class Plant:
         self._house = house
         self._plan = plan
         self._path: RequestPath
-        self._server: Server | Fleet
+        self._server: Server | Fleet | None = None
         self._index: Index | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._secret = ""
         self._filling = asyncio.Lock()
+        self._metering = Metering(house, self._serving)
 
     async def __aenter__(self) -> Plant:
         house, server = self._house, self._house.settings.server
         may_start, waits = deferring(house.settings), house.settings.deferral
         tuner = Tuner(house, self.new_release, may_start, waits.jobs_within_h * HOUR_S)
+        await self._metering.begin()
         book = shared_book(house.settings.limits) or (MemoryBook() if self._plan else None)
         self._path = request_path(
             house,
@@ -130,8 +133,10 @@ class Plant:
             work.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
         self._path.gateway.drain()
+        assert self._server is not None, "it was entered"
         await self._server.stop()
         await self._path.close()
+        await self._metering.end()
         if self._index is not None:
             self._index.close()
         (self._house.home / "address.json").unlink(missing_ok=True)
@@ -197,6 +202,10 @@ class Plant:
         fleet = Fleet(self._house.home, settings, plan, behind.answer)
         await fleet.start()
         return fleet
+
+    def _serving(self) -> list[int]:
+        """Return the processes that serve besides the engines."""
+        return [os.getpid(), *(self._server.pids if isinstance(self._server, Fleet) else ())]
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(work))

@@ -42,6 +42,7 @@ def answerer(handle: Handle) -> Answerer:
             status=status,
             body=body,
             usage=exchange.usage,
+            spent=exchange.spent,
             label=str(exchange.label) if exchange.label is not None else "",
             model_version=exchange.version,
             latency_s=latency_s,

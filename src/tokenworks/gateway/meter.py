@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from tokenworks.core.errors import EngineError
-from tokenworks.core.usage import Usage
+from tokenworks.core.usage import NOTHING_SPENT, Spent, Usage
 from tokenworks.gateway.sse import Splitter, payload
 
 _SOME_TEXT = re.compile(rb'"(?:content|text|reasoning_content)":\s*"(?!")')
@@ -30,6 +30,7 @@ class _EngineUsage(msgspec.Struct, frozen=True):
     completion_tokens: int | None = None
     completion_tokens_details: _Made | None = None
     prompt_tokens_details: _Details | None = None
+    spent: msgspec.Raw = msgspec.Raw()  # by an engine of ours; anybody else may call anything so
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -38,12 +39,23 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 _HEAD = msgspec.json.Decoder(_Head)
+_SPENT = msgspec.json.Decoder(Spent)
 
 
 def usage_of(body: bytes) -> Usage:
     """Return the usage that a whole answer states; raise `EngineError` when it is not an answer at all."""
+    return _usage(_stated(body))
+
+
+def figures_of(body: bytes) -> tuple[Usage, Spent]:
+    """Return the usage, and what an engine of ours spent; raise as `usage_of` does."""
+    stated = _stated(body)
+    return _usage(stated), _spent(stated.spent) if stated is not None else NOTHING_SPENT
+
+
+def _stated(body: bytes) -> _EngineUsage | None:
     try:
-        return _usage(_HEAD.decode(body).usage)
+        return _HEAD.decode(body).usage
     except msgspec.MsgspecError as error:
         raise EngineError(f"the engine's answer is not an OpenAI object: {error}") from None
 
@@ -61,7 +73,18 @@ class StreamMeter:
         self._keep_usage = keep_usage
         self._splitter = Splitter()
         self._stated = False
+        self._spent = msgspec.Raw()
+        self._spent_before = NOTHING_SPENT
         self._seen = 0
+
+    @property
+    def spent(self) -> Spent:
+        """What engines of ours say that they spent so far."""
+        return self._spent_before + _spent(self._spent) if self._spent_before.engine_s else _spent(self._spent)
+
+    def taken_up(self) -> None:
+        """Another engine goes on: what it will say it spent comes on top."""
+        self._spent_before, self._spent = self.spent, msgspec.Raw()
 
     def feed(self, chunk: bytes) -> bytes:
         """Return the events that `chunk` completes, less [DONE] and the usage that nobody asked for."""
@@ -96,6 +119,8 @@ class StreamMeter:
         if head.usage is None:
             return event
         self.usage, self._stated = _usage(head.usage), True
+        if len(head.usage.spent):
+            self._spent = head.usage.spent.copy()
         if not head.choices:
             return event if self._keep_usage else b""
         return _without_usage(event)
@@ -109,6 +134,10 @@ def _without_usage(event: bytes) -> bytes:
     fields = msgspec.json.decode(payload(event), type=dict[str, msgspec.Raw])
     fields.pop("usage", None)
     return b"data: " + msgspec.json.encode(fields) + b"\n\n"
+
+
+def _spent(stated: msgspec.Raw) -> Spent:
+    return _SPENT.decode(stated) if len(stated) else NOTHING_SPENT
 
 
 def _usage(stated: _EngineUsage | None) -> Usage:

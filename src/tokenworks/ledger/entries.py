@@ -73,7 +73,7 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     engine_s: float = 0.0  # its share of the engine's time, step by step
     joules: float | None = None  # its share of what was metered; None: nothing was
     joules_error: float = 0.0  # standard uncertainty, as a share of `joules`
-    meter: str = ""  # how good the meter is: wall | nvml | rapl | sampled | model
+    meter: str = ""  # how good the meter is: wall | nvml | rapl | sampled | model; gap: it had nothing to say
     grant: str = ""  # the grant that was used, by its id; limits and sums are its key's
     cost_micro: int = 0  # what it cost whoever runs the machines, in millionths of the price list's unit
 
@@ -224,6 +224,25 @@ class ReadEntry(Entry, frozen=True, kw_only=True, tag="read"):
     by: str = ""
 
 
+class EnergyEntry(Entry, frozen=True, kw_only=True, tag="energy"):
+    """What a stretch of time took of this machine's meter: `metered_j` = requests + other + idle."""
+
+    seconds: float  # that the joules stand for; `at` is their end
+    metered_j: float
+    requests_j: float = 0.0  # due to requests: of those that ended, their entries have it
+    idle_j: float = 0.0  # while no engine had work
+    other_j: float = 0.0  # of other work on this machine, training for one
+    untold_j: float = 0.0  # of `requests_j`, what no entry has: answers broken off, engines that died, gaps
+    carried_j: float = 0.0  # of all that was due until now, what requests to come are given
+    engine_s: float = 0.0  # engines had steps under way, added up
+    meter: str = ""  # wall | nvml | rapl | sampled | model
+    source: str = ""  # by the settings
+    error: float = 0.0  # standard uncertainty of `metered_j`, as a share
+    gap_s: float = 0.0  # besides `seconds`: nobody knows
+    waiting_s: float = 0.0  # since the meter was read for the last time, where that is long
+    because: str = ""  # why there are gaps
+
+
 AnyEntry = (
     RequestEntry
     | FeedbackEntry
@@ -238,4 +257,5 @@ AnyEntry = (
     | HoldEntry
     | ConfigEntry
     | ReadEntry
+    | EnergyEntry
 )

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from tokenworks.ledger.entries import AnyEntry, FeedbackEntry, ReleaseEntry, RequestEntry
+from tokenworks.ledger.entries import AnyEntry, EnergyEntry, FeedbackEntry, ReleaseEntry, RequestEntry
 from tokenworks.ledger.position import Position
 from tokenworks.ledger.reader import read
 from tokenworks.ledger.spending import charged_micro
+
+
+class Energy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the meter says: `metered_j` = requests + other + idle. `unsettled_j` is of `requests_j`."""
+
+    metered_j: float
+    requests_j: float  # due to requests
+    other_j: float
+    idle_j: float
+    untold_j: float  # of `requests_j`, what no request's entry has: broken off, engines that died, gaps
+    unsettled_j: float  # what then is left, against the sum of the entries: rounding, and requests under way
+    error: float
+    seconds: float
+    gap_s: float
+    meters: dict[str, float]  # joules by grade
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +42,11 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int = 0
     price_micro: int = 0  # what callers are charged, in millionths of the price list's unit
     cost_micro: int = 0  # what it cost the house, what nobody was shown included
+    engine_s: float = 0.0  # of the engines, by requests
+    joules: float = 0.0  # of requests that have a figure
+    joules_error: float = 0.0  # standard uncertainty of that, as a share
+    metered: int = 0  # requests that have one
+    energy: Energy | None = None  # by the meter; None: none was read
     latency_p50_s: float | None = None
     latency_p95_s: float | None = None
     ttft_p50_s: float | None = None
@@ -55,6 +75,7 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
     """Return sums over `entries`."""
     requests: list[RequestEntry] = []
     feedback: list[FeedbackEntry] = []
+    energy: list[EnergyEntry] = []
     releases = 0
     first_at, last_at = None, None
     for entry in entries:
@@ -64,8 +85,12 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
             requests.append(entry)
         elif isinstance(entry, FeedbackEntry):
             feedback.append(entry)
+        elif isinstance(entry, EnergyEntry):
+            energy.append(entry)
         elif isinstance(entry, ReleaseEntry):
             releases += 1
+    metered = [entry for entry in requests if entry.joules is not None]
+    joules = sum(entry.joules or 0.0 for entry in metered)
     answered = [entry for entry in requests if entry.outcome == "ok"]
     latency, ttft = sorted(entry.latency_s for entry in answered), sorted(entry.ttft_s for entry in answered)
     return Stats(
@@ -78,6 +103,11 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
         completion_tokens=sum(entry.completion_tokens for entry in requests),
         price_micro=sum(charged_micro(entry) for entry in requests),
         cost_micro=sum(entry.cost_micro for entry in requests),
+        engine_s=sum(entry.engine_s for entry in requests),
+        joules=joules,
+        joules_error=sum(entry.joules * entry.joules_error for entry in metered if entry.joules) / (joules or 1.0),
+        metered=len(metered),
+        energy=_energy(energy, joules) if energy else None,
         latency_p50_s=percentile(latency, 0.5),
         latency_p95_s=percentile(latency, 0.95),
         ttft_p50_s=percentile(ttft, 0.5),
@@ -87,6 +117,26 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
         releases=releases,
         first_at=first_at,
         last_at=last_at,
+    )
+
+
+def _energy(entries: Sequence[EnergyEntry], told_j: float) -> Energy:
+    meters: dict[str, float] = {}
+    for entry in entries:
+        meters[entry.meter] = meters.get(entry.meter, 0.0) + entry.metered_j
+    metered_j, requests_j = sum(meters.values()), sum(entry.requests_j for entry in entries)
+    untold_j = sum(entry.untold_j for entry in entries)
+    return Energy(
+        metered_j=metered_j,
+        requests_j=requests_j,
+        other_j=sum(entry.other_j for entry in entries),
+        idle_j=sum(entry.idle_j for entry in entries),
+        untold_j=untold_j,
+        unsettled_j=requests_j - untold_j - told_j,
+        error=sum(entry.metered_j * entry.error for entry in entries) / (metered_j or 1.0),
+        seconds=sum(entry.seconds for entry in entries),
+        gap_s=sum(entry.gap_s for entry in entries) + entries[-1].waiting_s,
+        meters=meters,
     )
 
 

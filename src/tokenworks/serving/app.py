@@ -8,10 +8,12 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import msgspec
 import structlog
 
 from tokenworks.core.errors import EngineError
 from tokenworks.core.ids import new_id
+from tokenworks.metering.attribution.account import Account
 from tokenworks.serving.engine import Engine, EngineDied, ParameterError, Sampling
 from tokenworks.serving.pieces import merged
 from tokenworks.serving.template import plain_messages
@@ -41,8 +43,11 @@ log = structlog.get_logger("tokenworks.serving")
 class EngineApp:
     """Answers /health, /v1/models and the endpoints that the engine does."""
 
-    def __init__(self, engine: Engine, model: str, max_body_bytes: int = 32 << 20) -> None:
+    def __init__(
+        self, engine: Engine, model: str, account: Account | None = None, max_body_bytes: int = 32 << 20
+    ) -> None:
         self._engine, self._model, self._max_body_bytes = engine, model, max_body_bytes
+        self._account = account or Account()
         self._created = int(time.time())
         self._in_flight = 0
         self._failure = ""
@@ -178,6 +183,8 @@ class EngineApp:
             choices[0].tokens, choices[0].resumed = sum(map(len, sampling.seen)), True
         options = body.stream_options or StreamOptions()
         cached = 0
+        work = self._account.begin()
+        sampling = msgspec.structs.replace(sampling, work=work)
         watch = asyncio.create_task(_cancel_when_gone(exchange, asyncio.current_task()))
         try:
             async with contextlib.aclosing(merged(self._engine, [text for text, _ in prompts], sampling)) as pieces:
@@ -188,12 +195,12 @@ class EngineApp:
                     if body.stream:
                         so_far = None
                         if options.continuous_usage_stats:
-                            so_far = replies.total(prompt_tokens, choices, cached)
+                            so_far = replies.total(prompt_tokens, choices, cached, work.tell())
                         opening = form.opening(piece.index) if len(choice.texts) == 1 and not choice.resumed else b""
                         ids = replies.ids(piece) if told else b""
                         await exchange.event(opening + ids + form.event(piece, choice, so_far))
             watch.cancel()  # the end of the response looks like a client that went
-            used = replies.total(prompt_tokens, choices, cached)
+            used = replies.total(prompt_tokens, choices, cached, work.tell())
             if not body.stream:
                 await exchange.reply(200, form.body(choices, used))
                 return
@@ -204,16 +211,18 @@ class EngineApp:
                 raise
         finally:
             watch.cancel()
+            work.close()
 
     async def _embed(self, data: bytes, exchange: Exchange) -> None:
         body = parse(data, EmbeddingBody)
         form = body.encoding_format or "float"
         if form not in {"float", "base64"}:
             raise invalid(f"encoding_format is {form!r}; give 'float' or 'base64'", "encoding_format")
-        vectors = await self._engine.embed(embeddable(body))
-        if body.dimensions is not None:
-            vectors = shortened(vectors, body.dimensions)
-        await exchange.reply(200, replies.embeddings(vectors, self._model, form))
+        with contextlib.closing(self._account.begin()) as work:
+            vectors = await self._engine.embed(embeddable(body), work=work)
+            if body.dimensions is not None:
+                vectors = shortened(vectors, body.dimensions)
+            await exchange.reply(200, replies.embeddings(vectors, self._model, form, work.tell()))
 
     async def _tokenize(self, data: bytes, exchange: Exchange) -> None:
         body = parse(data, TokenizeBody)
@@ -227,9 +236,10 @@ class EngineApp:
 
     async def _classify(self, data: bytes, exchange: Exchange) -> None:
         body = parse(data, ClassifyBody)
-        vectors = await self._engine.classify(texts(body))
         head = {"id": new_id("classify"), "created": int(time.time()), "model": self._model}
-        await exchange.reply(200, replies.classes(vectors, self._engine.classes, head))
+        with contextlib.closing(self._account.begin()) as work:
+            vectors = await self._engine.classify(texts(body), work=work)
+            await exchange.reply(200, replies.classes(vectors, self._engine.classes, head, work.tell()))
 
 
 async def _cancel_when_gone(exchange: Exchange, answering: asyncio.Task[Any] | None) -> None:

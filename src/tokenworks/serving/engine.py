@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tokenworks.core.errors import EngineError
+from tokenworks.metering.attribution.account import Work
 
 
 class EngineDied(EngineError):
@@ -44,6 +45,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     cache: str = ""  # folder for converted models, empty: beside nothing, convert in memory
     url: str = ""  # engine `remote`: where the other server is
     key: str = ""
+    meter: str = ""  # folder in which the engine says what it worked, to whoever meters; empty: nobody does
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +71,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     unwatched: bool = False  # nobody reads along: the engine may hand out the text once, at its end
     adapter: str = ""
     cache_salt: str = ""  # prefixes read before are found again only under the salt they were read with, as in vLLM
+    work: Work | None = None  # whose account the steps go to
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,12 +141,12 @@ class Engine(Protocol):
         """
         ...
 
-    async def embed(self, texts: Sequence[Text]) -> Vectors:
-        """Return one unit vector for each text."""
+    async def embed(self, texts: Sequence[Text], *, work: Work | None = None) -> Vectors:
+        """Return one unit vector for each text; the steps go to the account of `work`."""
         ...
 
-    async def classify(self, texts: Sequence[str]) -> Vectors:
-        """Return the class probabilities of each text."""
+    async def classify(self, texts: Sequence[str], *, work: Work | None = None) -> Vectors:
+        """Return the class probabilities of each text; the steps go to the account of `work`."""
         ...
 
     async def close(self) -> None:

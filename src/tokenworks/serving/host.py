@@ -26,6 +26,7 @@ import uvicorn
 from tokenworks import parts
 from tokenworks.core.errors import EngineError, TokenworksError
 from tokenworks.core.process import die_with, yield_as_parent
+from tokenworks.metering.attribution.account import open_account
 from tokenworks.serving.app import EngineApp
 from tokenworks.serving.choose import ROOM, choose_engine
 from tokenworks.serving.engine import Engine, Options
@@ -94,8 +95,9 @@ async def _serve(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     options = _options(arguments.options)
     name = choose_engine(arguments.folder, arguments.engine)
+    account = open_account(options.meter)
     engine: Engine = parts.load(ROOM, name).load(arguments.folder, options)
-    app = EngineApp(engine, arguments.name)
+    app = EngineApp(engine, arguments.name, account)
     listener = _listen(arguments.port)
     server = _Server(app, arguments.drain_s)
     server.ready = Ready(
@@ -111,6 +113,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
     finally:
         watch.cancel()
         await engine.close()
+        account.close()
     return EngineError.exit_code if app.died.is_set() else 0
 
 

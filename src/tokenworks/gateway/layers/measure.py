@@ -1,4 +1,4 @@
-"""What it took: tokens from the engine's own usage, seconds from our clock."""
+"""What it took: tokens, engine time and joules from the engine's own usage, seconds from our clock."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Self
 
 import msgspec
 
+from tokenworks.core.destination import HERE
 from tokenworks.core.errors import EngineError
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
-from tokenworks.gateway.meter import StreamMeter, usage_of
+from tokenworks.gateway.meter import StreamMeter, figures_of, usage_of
 from tokenworks.serving.answer import Chunks
+
+REMOTE = "remote"  # the engine that is none of ours
 
 
 async def measure(exchange: Exchange, proceed: Handle) -> Reply:
@@ -20,7 +23,10 @@ async def measure(exchange: Exchange, proceed: Handle) -> Reply:
     if isinstance(reply.body, bytes):
         exchange.ttft_s = time.monotonic() - exchange.started_s
         if reply.status == 200:
-            exchange.usage = usage_of(reply.body)
+            if _ours(exchange):
+                exchange.usage, exchange.spent = figures_of(reply.body)
+            else:
+                exchange.usage = usage_of(reply.body)
         return reply
     metered = _Metered(exchange, reply.body, StreamMeter(keep_usage=exchange.what.include_usage))
     return msgspec.structs.replace(reply, body=metered)
@@ -33,6 +39,7 @@ class _Metered:
         self._exchange = exchange
         self._chunks = chunks
         self._meter = meter
+        self._resumed = exchange.resumed
 
     def __aiter__(self) -> Self:
         """Return itself."""
@@ -43,10 +50,14 @@ class _Metered:
         while True:
             try:
                 chunk = await self._chunks.__anext__()
-            except StopAsyncIteration:
-                if not self._meter.done:
+            except BaseException as error:
+                self._note_spent()
+                if isinstance(error, StopAsyncIteration) and not self._meter.done:
                     raise EngineError("the engine's stream ended before it was complete") from None
                 raise
+            if self._exchange.resumed != self._resumed:
+                self._resumed = self._exchange.resumed
+                self._meter.taken_up()
             passed = self._meter.feed(chunk)
             self._exchange.usage = self._meter.usage
             if passed:
@@ -56,4 +67,16 @@ class _Metered:
 
     async def aclose(self) -> None:
         """Want no more."""
+        self._note_spent()
         await self._chunks.aclose()
+
+    def _note_spent(self) -> None:
+        if _ours(self._exchange):
+            self._exchange.spent = self._meter.spent
+
+
+def _ours(exchange: Exchange) -> bool:
+    """Return whether an engine of this machine answered: what others say that they spent is not ours."""
+    if exchange.engine == REMOTE:
+        return False
+    return next((one.to == HERE for one in reversed(exchange.sent) if one.ended == "ok"), True)

@@ -8,11 +8,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenworks.core.errors import EngineError
+from tokenworks.metering.attribution.account import Work
+from tokenworks.metering.attribution.split import split
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -29,6 +32,7 @@ class _Job:
 
     rows: Sequence[Ints]
     done: asyncio.Future[list[Floats]]
+    work: Work | None = None
     vectors: dict[int, Floats] = field(default_factory=dict)
 
 
@@ -51,15 +55,15 @@ class Batcher:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def run(self, rows: Sequence[Ints]) -> list[Floats]:
-        """Return a unit vector for each row of token ids."""
+    async def run(self, rows: Sequence[Ints], work: Work | None = None) -> list[Floats]:
+        """Return a unit vector for each row of token ids; what that takes goes to `work`."""
         if self._closed:
             raise EngineError("the encoder is closed; start it again")
         if not rows:
             return []
         if self._task is None:
             self._task = asyncio.create_task(self._serve())
-        job = _Job(rows, asyncio.get_running_loop().create_future())
+        job = _Job(rows, asyncio.get_running_loop().create_future(), work)
         self._waiting.extend((job, at) for at in range(len(rows)))
         self._arrivals += 1
         self._arrived.set()
@@ -84,7 +88,7 @@ class Batcher:
             await self._gather()
             taken = self._take()
             try:
-                vectors = await loop.run_in_executor(self._thread, self._compute, [job.rows[at] for job, at in taken])
+                vectors = await loop.run_in_executor(self._thread, self._metered, taken)
             except asyncio.CancelledError:
                 self._waiting.extendleft(reversed(taken))
                 raise
@@ -119,6 +123,21 @@ class Batcher:
         self._arrivals = len({id(job) for job, _ in self._waiting})
         return taken
 
+    def _metered(self, taken: list[tuple[_Job, int]]) -> list[Floats]:
+        """Return the vectors of the rows taken, in the thread; the time goes to those who asked, by tokens.
+
+        A call costs about as much as `CALL_TOKENS` by itself: that floor all carry equally.
+        """
+        rows, works = [job.rows[at] for job, at in taken], [job.work for job, _ in taken]
+        account = next((work.account for work in works if work is not None), None)
+        if account is None:
+            return self._compute(rows)
+        began_s = account.enter()
+        try:
+            return self._compute(rows)
+        finally:
+            account.leave(began_s, partial(_shares, rows, works))
+
     def _compute(self, rows: list[Ints]) -> list[Floats]:
         """Return the vectors of `rows`, in the thread: shortest first, in batches that hardly pad."""
         vectors: list[Floats] = [np.empty(0, np.float32)] * len(rows)
@@ -138,6 +157,16 @@ class Batcher:
         for job, _ in taken:
             if not job.done.done():
                 job.done.set_exception(EngineError(f"the encoder failed on a batch of {len(taken)} texts: {error}"))
+
+
+def _shares(rows: Sequence[Ints], works: Sequence[Work | None], seconds: float) -> list[tuple[Work, float]]:
+    """Return how `seconds` of computing `rows` are split among those who asked for them."""
+    tokens: dict[Work, int] = {}
+    for row, work in zip(rows, works, strict=True):
+        if work is not None:
+            tokens[work] = tokens.get(work, 0) + len(row)
+    token_s = seconds / (CALL_TOKENS + sum(tokens.values()))
+    return list(zip(tokens, split(seconds, [count * token_s for count in tokens.values()]), strict=True))
 
 
 def by_length(lengths: Sequence[int], max_batch: int) -> list[list[int]]:

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 
 from tokenworks.core.encoder_folder import HEAD, WEIGHTS, BertConfig, check_folder, read_card
 from tokenworks.core.errors import ConfigError, EngineError
+from tokenworks.metering.attribution.account import Work
 from tokenworks.serving.encoding.batching import Batcher, Floats, Forward, Ints
 from tokenworks.serving.encoding.numpy_bert import NumpyBert
 from tokenworks.serving.encoding.openvino_bert import OpenvinoBert
@@ -108,7 +109,7 @@ class EncoderEngine:
         raise EngineError("this model is an encoder and cannot generate; use /v1/embeddings or /classify")
         yield Piece()
 
-    async def embed(self, texts: Sequence[Text]) -> Vectors:
+    async def embed(self, texts: Sequence[Text], *, work: Work | None = None) -> Vectors:
         """Return a unit vector for each text; raise `ParameterError` for one longer than the context."""
         rows = await self._rows(texts)
         for at, row in enumerate(rows):
@@ -117,17 +118,17 @@ class EncoderEngine:
                     "input",
                     f"input {at} has {len(row)} tokens, the context is {self._context}; split the text into passages",
                 )
-        vectors = await self._batcher.run(rows)
+        vectors = await self._batcher.run(rows, work)
         for vector in vectors:
             _require_numbers(vector)
         return Vectors(values=[vector.tolist() for vector in vectors], tokens=[len(row) for row in rows])
 
-    async def classify(self, texts: Sequence[str]) -> Vectors:
+    async def classify(self, texts: Sequence[str], *, work: Work | None = None) -> Vectors:
         """Return the class probabilities of each text, judged by its first `context_length` tokens."""
         if self._head is None:
             raise EngineError(f"this model has no {HEAD} and cannot classify; train a classify task first")
         rows = [_cut(row, self._context) for row in await self._tokenize(texts)]
-        vectors = await self._batcher.run(rows)
+        vectors = await self._batcher.run(rows, work)
         if not vectors:
             return Vectors(values=[], tokens=[])
         probabilities = softmax(np.stack(vectors) @ self._head[0].T + self._head[1])

@@ -11,24 +11,28 @@ import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tokenworks.core.errors import EngineError, MissingExtraError
+from tokenworks.metering.attribution.account import Work
 from tokenworks.serving.conversion.cache import PROBE, converted
 from tokenworks.serving.conversion.salt import salted
 from tokenworks.serving.conversion.shape import read_shape, reason_against
 from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, Text, TokenLogprob, Vectors
 from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
 from tokenworks.serving.grammar import Grammars
+from tokenworks.serving.steps import Steps
 from tokenworks.serving.template import ChatTemplate
 from tokenworks.serving.tokens import StopFilter, Tokens
 
 INTERVAL_S = 0.04  # at most about 25 pieces a second and stream: more cost the batch its speed, and no eye sees them
 CROWD = 6  # with more streams than this, pieces are fewer in turn: what each costs comes out of everybody's tokens
 KV_BYTES = (256 << 20, 4 << 30)  # keys and values may take as much as the weights, within these bounds
+STEP_TOKENS = 256
 BLOCK_TOKENS = 32  # of OpenVINO's paged attention on CPUs
 PRECISIONS = {"f32": "f32", "bf16": "bf16", "int8": "bf16"}  # weights -> arithmetic, where the chip has it
 
@@ -82,7 +86,7 @@ def _pipeline(graph: Path, model: ModelFolder, options: Options, precision: str,
     arithmetic = PRECISIONS[precision] if "BF16" in able else "f32"
     scheduler = genai.SchedulerConfig()
     scheduler.max_num_seqs = options.max_batch
-    scheduler.max_num_batched_tokens = 256  # bounds one step, and with it how long a new request waits
+    scheduler.max_num_batched_tokens = STEP_TOKENS  # bounds one step, and with it how long a new request waits
     scheduler.num_kv_blocks = _kv_blocks(model, options.max_batch, 4 if arithmetic == "f32" else 2)
     scheduler.enable_prefix_caching = prefixes
     properties = {
@@ -137,6 +141,7 @@ class OpenVinoEngine:
         self._numbers = itertools.count()
         self._running: list[_Answer] = []
         self._stepping = False
+        self._steps = Steps(STEP_TOKENS)
         self._failure: EngineDied | None = None
         self._exact = exact  # whether a token is the same whether those before it were read at once or one by one
 
@@ -174,11 +179,11 @@ class OpenVinoEngine:
             for answer in answers:
                 self._drop(answer)
 
-    async def embed(self, texts: Sequence[Text]) -> Vectors:
+    async def embed(self, texts: Sequence[Text], *, work: Work | None = None) -> Vectors:
         """Refuse: a decoder has no sentence vectors."""
         raise EngineError("this model generates text; ask an encoder for embeddings")
 
-    async def classify(self, texts: Sequence[str]) -> Vectors:
+    async def classify(self, texts: Sequence[str], *, work: Work | None = None) -> Vectors:
         """Refuse: a decoder has no classes."""
         raise EngineError("this model generates text; ask a classifier for classes")
 
@@ -212,6 +217,7 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise ValueError(str(error).strip().splitlines()[-1]) from error
         answer = _Answer(handle, self._tokens, sampling, index, arrived, again)
+        self._steps.add(answer, sampling.work, len(ids), handle.can_read)
         self._running.append(answer)
         if not self._stepping:
             self._stepping = True
@@ -230,18 +236,20 @@ class OpenVinoEngine:
     def _drop(self, answer: _Answer) -> None:
         if answer in self._running:
             self._running.remove(answer)
+            self._steps.drop(answer)
             answer.handle.cancel()  # freed in the next step
 
     def _step(self) -> None:
         """Make one token for every running answer, hand out what is due, and come back after the network was seen."""
         try:
             working = [one for one in (self._pipeline, self._uncached) if one is not None]
-            for pipeline in working:
-                if pipeline.has_non_finished_requests():
-                    pipeline.step()
+            self._steps.run(partial(_step_all, working))
             now = time.monotonic()
             pause_s = INTERVAL_S * max(1.0, len(self._running) / CROWD)
-            self._running = [answer for answer in self._running if not answer.advance(now, pause_s)]
+            complete = {answer for answer in self._running if answer.advance(now, pause_s)}
+            for answer in complete:
+                self._running.remove(answer)
+                self._steps.drop(answer)
             more = any(pipeline.has_non_finished_requests() for pipeline in working)
         except Exception as error:  # noqa: BLE001 - the border to the library: whatever it was, every waiting caller hears
             self._die(error)
@@ -337,6 +345,13 @@ class _Answer:
             )
         )
         return reason is not None
+
+
+def _step_all(pipelines: Sequence[Any]) -> None:
+    """Make one step of every pipeline that has something to do."""
+    for pipeline in pipelines:
+        if pipeline.has_non_finished_requests():
+            pipeline.step()
 
 
 def likeliest(sampling: Sampling) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tokenworks.core.errors import EngineError, MissingExtraError
+from tokenworks.metering.attribution.account import Work
 from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, Text, TokenLogprob, Vectors
 from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
 from tokenworks.serving.sampler import choose, log_softmax, penalised, position_rng
@@ -117,11 +118,11 @@ class TransformersEngine:
             for answer in answers:
                 answer.cancelled = True
 
-    async def embed(self, texts: Sequence[Text]) -> Vectors:
+    async def embed(self, texts: Sequence[Text], *, work: Work | None = None) -> Vectors:
         """Refuse: a decoder has no sentence vectors."""
         raise EngineError("this model generates text; ask an encoder for embeddings")
 
-    async def classify(self, texts: Sequence[str]) -> Vectors:
+    async def classify(self, texts: Sequence[str], *, work: Work | None = None) -> Vectors:
         """Refuse: a decoder has no classes."""
         raise EngineError("this model generates text; ask a classifier for classes")
 
@@ -147,6 +148,7 @@ class _Answer:
         self.past: Any = None
         self.deliver = deliver
         self.cancelled = False
+        self.work = sampling.work
         self._sampling, self._index, self._tokens = sampling, index, tokens
         self._stop_ids = frozenset() if sampling.ignore_eos else frozenset(stop_ids)
         self._made: Counter[int] = Counter(seen)
@@ -156,11 +158,10 @@ class _Answer:
         for group in sampling.seen:
             self._stop.feed(self._stream.feed(group))
 
-    def take(self, logits: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
-        """Choose a token, deliver its text; return whether the answer is complete, or cannot be."""
+    def take(self, logits: np.ndarray[Any, np.dtype[np.float64]]) -> Piece | EngineError:
+        """Choose a token; return its text, or why there is none."""
         if np.isnan(logits).any():
-            self.deliver(EngineError("the model's next token is not a number (NaN); its weights or its input overflow"))
-            return True
+            return EngineError("the model's next token is not a number (NaN); its weights or its input overflow")
         rng = position_rng(self._seed, self._index, self._count)
         token = choose(penalised(logits, self._sampling, self.prompt, self._made), self._sampling, rng)
         self._made[token] += 1
@@ -174,18 +175,15 @@ class _Answer:
             text += self._stop.feed(self._stream.finish()) + self._stop.finish()
         logprobs = self._logprobs(logits, token)
         stop = self._stop.found
-        self.deliver(
-            Piece(
-                index=self._index,
-                text=text,
-                tokens=1,
-                ids=(token,),
-                finish_reason=reason,
-                stop=stop,
-                logprobs=logprobs,
-            )
+        return Piece(
+            index=self._index,
+            text=text,
+            tokens=1,
+            ids=(token,),
+            finish_reason=reason,
+            stop=stop,
+            logprobs=logprobs,
         )
-        return reason is not None
 
     def _logprobs(self, logits: np.ndarray[Any, np.dtype[np.float64]], token: int) -> tuple[TokenLogprob, ...]:
         """Return the model's own log probabilities, before penalties and temperature."""
@@ -228,7 +226,7 @@ class _Worker:
     def _run(self) -> None:
         try:
             while self._admit():
-                self._active = [answer for answer in self._active if not answer.cancelled and not self._step(answer)]
+                self._active = [answer for answer in self._active if not answer.cancelled and not self._advance(answer)]
         except Exception as error:  # noqa: BLE001 - the border to the library: every waiting caller hears of it
             self._failure = EngineDied(f"transformers stopped in the middle of a step ({error})")
             for answer in self._active:
@@ -247,7 +245,21 @@ class _Worker:
                 self._active.append(answer)
         return True
 
-    def _step(self, answer: _Answer) -> bool:
+    def _advance(self, answer: _Answer) -> bool:
+        """Deliver one more token; return whether the answer is complete, or cannot be."""
+        piece = self._step(answer) if answer.work is None else self._metered(answer, answer.work)
+        answer.deliver(piece)
+        return isinstance(piece, EngineError) or piece.finish_reason is not None
+
+    def _metered(self, answer: _Answer, work: Work) -> Piece | EngineError:
+        """Step one answer by itself: all that the step takes is its own, and known before its token is."""
+        began_s = work.account.enter()
+        try:
+            return self._step(answer)
+        finally:
+            work.account.leave(began_s, lambda seconds: [(work, seconds)])
+
+    def _step(self, answer: _Answer) -> Piece | EngineError:
         import torch  # loaded by `load` already
 
         with torch.inference_mode():

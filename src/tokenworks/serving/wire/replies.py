@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from tokenworks.core.usage import Spent
 from tokenworks.serving.engine import Piece, TokenLogprob, Vectors
 
 encode = msgspec.json.Encoder().encode
@@ -36,7 +37,7 @@ class Choice:
         self.stop = piece.stop or self.stop
 
 
-def total(prompt_tokens: int, choices: Sequence[Choice], cached_tokens: int) -> dict[str, Any]:
+def total(prompt_tokens: int, choices: Sequence[Choice], cached_tokens: int, spent: Spent) -> dict[str, Any]:
     """Return the usage object of all choices so far."""
     completion_tokens = sum(choice.tokens for choice in choices)
     return {
@@ -44,7 +45,18 @@ def total(prompt_tokens: int, choices: Sequence[Choice], cached_tokens: int) -> 
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
         "prompt_tokens_details": {"cached_tokens": cached_tokens},
+        "spent": _spent(spent),
     }
+
+
+def _spent(spent: Spent) -> dict[str, Any]:
+    """Return the extension of a usage object that says what the machines spent."""
+    shown: dict[str, Any] = {"engine_s": round(spent.engine_s, 9)}
+    if spent.meter:
+        shown["meter"] = spent.meter
+    if spent.joules is not None:
+        shown |= {"joules": round(spent.joules, 6), "joules_error": round(spent.joules_error, 4)}
+    return shown
 
 
 def ids(piece: Piece) -> bytes:
@@ -171,19 +183,18 @@ class CompletionForm:
         }
 
 
-def embeddings(vectors: Vectors, model: str, form: str) -> bytes:
+def embeddings(vectors: Vectors, model: str, form: str, spent: Spent) -> bytes:
     """Return the body of /v1/embeddings; `form` is 'float' or 'base64' (little-endian float32)."""
     data = [
         {"object": "embedding", "index": index, "embedding": _packed(values) if form == "base64" else values}
         for index, values in enumerate(vectors.values)
     ]
     total = sum(vectors.tokens)
-    return encode(
-        {"object": "list", "data": data, "model": model, "usage": {"prompt_tokens": total, "total_tokens": total}}
-    )
+    used = {"prompt_tokens": total, "total_tokens": total, "spent": _spent(spent)}
+    return encode({"object": "list", "data": data, "model": model, "usage": used})
 
 
-def classes(vectors: Vectors, names: Sequence[str], head: dict[str, Any]) -> bytes:
+def classes(vectors: Vectors, names: Sequence[str], head: dict[str, Any], spent: Spent) -> bytes:
     """Return the body of /classify; `head` has id, created and model."""
     data = []
     for index, probabilities in enumerate(vectors.values):
@@ -192,7 +203,13 @@ def classes(vectors: Vectors, names: Sequence[str], head: dict[str, Any]) -> byt
             {"index": index, "label": names[best], "probs": probabilities, "num_classes": len(probabilities)}
         )  # fmt: skip
     total = sum(vectors.tokens)
-    used = {"prompt_tokens": total, "total_tokens": total, "completion_tokens": 0, "prompt_tokens_details": None}
+    used = {
+        "prompt_tokens": total,
+        "total_tokens": total,
+        "completion_tokens": 0,
+        "prompt_tokens_details": None,
+        "spent": _spent(spent),
+    }
     return encode({**head, "object": "list", "data": data, "usage": used})
 
 

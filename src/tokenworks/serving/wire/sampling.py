@@ -71,6 +71,7 @@ def _sampling(
         ignore_eos=bool(body.ignore_eos),
         adapter=body.adapter or "",
         cache_salt=body.cache_salt or "",
+        work=None,
         **values,
     )
     _check_support(sampling, supports, field)

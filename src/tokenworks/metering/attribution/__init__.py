@@ -1,0 +1,1 @@
+"""Whose the seconds and joules were: the rule by engine step, an engine's account, and what is left over."""
