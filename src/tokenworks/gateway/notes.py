@@ -140,7 +140,7 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
     principal, asked, usage = exchange.principal, exchange.asked, exchange.usage
     salt = random_bytes(16)
     ruling = exchange.ruling
-    return RequestEntry(
+    entry = RequestEntry(
         at=exchange.at,
         request_id=exchange.request_id,
         endpoint=exchange.endpoint,
@@ -177,6 +177,7 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         policies=ruling.digest if ruling is not None else "",
         denied_by=ruling.denied_by if ruling is not None else "",
     )
+    return entry if exchange.thought is None else exchange.thought.mark(entry)
 
 
 def _transfers(exchange: Exchange) -> tuple[Transfer, ...] | None:

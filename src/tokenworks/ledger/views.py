@@ -63,16 +63,17 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
             feedback.append(entry)
         elif isinstance(entry, ReleaseEntry):
             releases += 1
-    answered = [entry for entry in requests if entry.outcome == "ok"]
+    asked = [entry for entry in requests if not entry.part_of]  # not samples: their answer has the sum of them
+    answered = [entry for entry in asked if entry.outcome == "ok"]
     latency, ttft = sorted(entry.latency_s for entry in answered), sorted(entry.ttft_s for entry in answered)
     return Stats(
-        requests=len(requests),
-        by_outcome=_counts(entry.outcome for entry in requests),
-        by_model=_counts(entry.version or entry.model for entry in requests),
-        by_tenant=_counts(entry.tenant for entry in requests),
-        prompt_tokens=sum(entry.prompt_tokens for entry in requests),
-        cached_tokens=sum(entry.cached_tokens for entry in requests),
-        completion_tokens=sum(entry.completion_tokens for entry in requests),
+        requests=len(asked),
+        by_outcome=_counts(entry.outcome for entry in asked),
+        by_model=_counts(entry.version or entry.model for entry in asked),
+        by_tenant=_counts(entry.tenant for entry in asked),
+        prompt_tokens=sum(entry.prompt_tokens for entry in asked),
+        cached_tokens=sum(entry.cached_tokens for entry in asked),
+        completion_tokens=sum(entry.completion_tokens for entry in asked),
         latency_p50_s=percentile(latency, 0.5),
         latency_p95_s=percentile(latency, 0.95),
         ttft_p50_s=percentile(ttft, 0.5),
