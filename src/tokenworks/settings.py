@@ -235,6 +235,12 @@ class DeferralSettings(msgspec.Struct, frozen=True, kw_only=True):
     gain: Amount = 0.05  # as a share: for less it is not worth waiting
 
 
+class ReasoningSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How much long thinking may cost by default, where a model was measured."""
+
+    worth: Amount = 20.0  # what one more right answer is worth, in answers of one sample: decides what pays
+
+
 class PolicySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is done beside the policies, which stand in `policies/` of the home."""
 
@@ -262,6 +268,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     deferral: DeferralSettings = DeferralSettings()
     policy: PolicySettings = PolicySettings()
     routes: dict[str, RouteSettings] = {}  # by alias
+    reasoning: ReasoningSettings = ReasoningSettings()
 
     @property
     def home_path(self) -> Path:

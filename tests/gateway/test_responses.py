@@ -16,7 +16,9 @@ from referencing.jsonschema import DRAFT202012
 
 from tokenworks.core.label import Label
 from tokenworks.gateway.app import build
+from tokenworks.gateway.openai.spoken import Made, Used
 from tokenworks.gateway.platform.routes import Parts
+from tokenworks.gateway.responses.shown import usage
 from tokenworks.ledger.bodies import named
 from tokenworks.store.artifacts import open_artifacts
 
@@ -210,3 +212,14 @@ def test_what_cannot_be_meant_is_refused_by_name(client: openai.OpenAI, wrong: d
     with pytest.raises(openai.BadRequestError) as refusal:
         client.post("/responses", body={"input": "x", **ASKED, **wrong}, cast_to=object)
     assert words in refusal.value.message
+
+
+def test_the_effort_of_a_response_is_thought_about_within_its_tokens(client: openai.OpenAI) -> None:
+    said = client.responses.create(model="complete", input="x", max_output_tokens=60, reasoning={"effort": "low"})
+    assert said.usage is not None
+    assert said.usage.output_tokens <= 60
+
+
+def test_tokens_that_were_only_thought_are_told_as_responses_tell_them() -> None:
+    used = Used(prompt_tokens=3, completion_tokens=9, completion_tokens_details=Made(reasoning_tokens=5))
+    assert usage(used)["output_tokens_details"] == {"reasoning_tokens": 5}

@@ -18,6 +18,7 @@ from tokenworks.gateway.layers.rescue import Rescue
 from tokenworks.gateway.layers.route import route
 from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.layers.terms import Terms
+from tokenworks.gateway.layers.think import Think
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.notes import Notes
 from tokenworks.gateway.openai.bodies import Asked
@@ -37,12 +38,14 @@ def test_a_request_passes_the_layers_in_this_order(house: House) -> None:
     terms, schedule = Terms(), Schedule()
     once = Once(None, None, notes.find)
     limit: Limit = house.gateway.limit
+    think = Think(route, limit)  # type: ignore[arg-type]
     order = layers(
         record=record,
         identify=identify,
         authorise=authorise,
         terms=terms,
         once=once,
+        think=think,
         limit=limit,
         admit=admit,
         mirror=mirror,
@@ -50,7 +53,7 @@ def test_a_request_passes_the_layers_in_this_order(house: House) -> None:
         rescue=rescue,
     )
     assert order == [
-        *(record, identify, classify, authorise, terms, once, limit, admit),
+        *(record, identify, classify, authorise, terms, once, think, limit, admit),
         *(mirror, schedule, rescue, route, measure),
     ]
 

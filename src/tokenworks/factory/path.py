@@ -24,6 +24,7 @@ from tokenworks.gateway.limits.book import Book
 from tokenworks.gateway.platform.routes import Parts
 from tokenworks.gateway.releases import CatalogReleases, Releases
 from tokenworks.gateway.search import Search
+from tokenworks.gateway.thinking.choices import CatalogChoices
 from tokenworks.gateway.warm import Warm
 from tokenworks.governance.keys import SCOPES, Keys, Principal
 from tokenworks.governance.policy.folder import InForce
@@ -154,6 +155,7 @@ def request_path(
         router=far.router,
         inflight=inflight,
         cost=costing(settings),
+        choices=CatalogChoices(house.catalog.objects),
     )
     return RequestPath(gateway, pool, keys, current, warm, traces, far, inflight)
 

@@ -89,7 +89,7 @@ class Top:
         root = self._home / "ledger"
         for writer in writers(root):
             cursor = self._cursors.get(writer) or self._cursors.setdefault(writer, _near_end(root / writer))
-            self._recent.extend(entry for _, entry in cursor.entries() if isinstance(entry, RequestEntry))
+            self._recent.extend(one for _, one in cursor.entries() if isinstance(one, RequestEntry) and not one.part_of)
         since = now - self._window_s
         self._recent = deque(entry for entry in self._recent if entry.at + entry.latency_s >= since)
         return list(self._recent)

@@ -28,6 +28,7 @@ from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.layers.service import ACTIONS, Service
 from tokenworks.gateway.layers.stand_in import StandIn
 from tokenworks.gateway.layers.terms import Terms
+from tokenworks.gateway.layers.think import Think
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.models import listing
 from tokenworks.gateway.moderations import Detectors, moderating
@@ -47,7 +48,8 @@ from tokenworks.gateway.responses.routes import remembered
 from tokenworks.gateway.route.router import Router
 from tokenworks.gateway.ruling import Rules
 from tokenworks.gateway.search import Search, searching
-from tokenworks.gateway.stack import fold, layers, with_later
+from tokenworks.gateway.stack import fold, layers, layers_of_sample, with_later
+from tokenworks.gateway.thinking.choices import Choices
 from tokenworks.gateway.translate import translated
 from tokenworks.governance.credentials import Identities
 from tokenworks.governance.policy.folder import InForce
@@ -126,6 +128,7 @@ def build(
     router: Router | None = None,
     inflight: Inflight | None = None,
     cost: Cost | None = None,
+    choices: Choices | None = None,
 ) -> Gateway:
     """Return the gateway. Call it on the event loop that will serve it.
 
@@ -134,7 +137,8 @@ def build(
     put layers of its own among those of a request for tokens, such as those that trace. `policies` are in force, by
     default the built-in ones; `look` raises labels by what stands in prompts. `schedule` says whose turn it is;
     without it nobody waits for an engine. `idempotency` keeps the keys. `together` adds the figures of other
-    processes. `router` says who answers, by default the pool. `cost` tells what answers cost.
+    processes. `router` says who answers, by default the pool. `cost` tells what answers cost. `choices` knows how each
+    model thinks by default.
     """
     engines, router = engines or pool.status, router or Router(pool.generate)
     server = server or ServerSettings()
@@ -146,17 +150,22 @@ def build(
     metrics.watch(lambda: admit.in_flight, lambda: schedule.waiting)
     mirror = Mirror(notes, metrics, admit)
     rules = Rules(policies, ledger)
+    authorise, rescue = Authorise(releases, rules, look), Rescue(notes, metrics)
+    sample = layers_of_sample(
+        record=record, authorise=authorise, limit=limit, admit=admit, schedule=schedule, rescue=rescue, cost=cost
+    )
     order = partial(
         layers,
         record=record,
-        authorise=Authorise(releases, rules, look),
+        authorise=authorise,
         terms=terms,
         once=Once(idempotency, texts, notes.find),
+        think=Think(fold(sample, router), limit, choices, pool.is_remote),
         limit=limit,
         admit=admit,
         mirror=mirror,
         schedule=schedule,
-        rescue=Rescue(notes, metrics),
+        rescue=rescue,
         cost=cost,
     )
     tokens = fold(around(order(identify=identify)), router)

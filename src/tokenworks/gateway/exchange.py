@@ -24,6 +24,7 @@ from tokenworks.serving.answer import EngineAnswer, EngineCall
 from tokenworks.serving.traffic import Traffic
 
 if TYPE_CHECKING:
+    from tokenworks.gateway.thinking.thought import Thought
     from tokenworks.gateway.tracing import Traced
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,64}")
@@ -102,6 +103,7 @@ class Exchange:
     engine: str = ""
     traffic: list[Traffic] = field(default_factory=list)  # of every attempt, as far as it came
     entry: RequestEntry | None = None  # once it is durable
+    thought: Thought | None = None  # where it is thought about in samples, or is one
     traced: Traced | None = None  # where tracing is configured
     sent: list[Sent] = field(default_factory=list)  # where the text went in turn; empty: to this site's engine alone
     resumed: int = 0  # how often a stream was finished by another engine than it was begun by

@@ -86,17 +86,19 @@ class Metrics:
         """Take in a request that has ended. Names that a caller made up are not counted by name: `version` is ours."""
         outcome = entry.outcome
         key = (entry.endpoint, entry.version, outcome, entry.status)
-        self._requests[key] = self._requests.get(key, 0) + 1
         model = self._models.get(key[:2]) or self._models.setdefault(key[:2], _Model())
-        model.prompt += entry.prompt_tokens
-        model.cached += entry.cached_tokens
-        model.completion += entry.completion_tokens
-        if outcome == "ok":
+        if not entry.part_of:  # requests are callers', tokens are engines'
+            self._requests[key] = self._requests.get(key, 0) + 1
+        if not entry.samples:
+            model.prompt += entry.prompt_tokens
+            model.cached += entry.cached_tokens
+            model.completion += entry.completion_tokens
+        if outcome == "ok" and not entry.part_of:
             model.duration.observe(entry.latency_s)
             model.ttft.observe(entry.ttft_s)
-            if entry.completion_tokens > 1:
+            if entry.completion_tokens > 1 and not entry.samples:
                 model.per_token.observe((entry.latency_s - entry.ttft_s) / (entry.completion_tokens - 1))
-        elif outcome == "refused":
+        elif outcome == "refused" and not entry.part_of:
             self._refusals[entry.error] = self._refusals.get(entry.error, 0) + 1
         if entry.transfers:
             self._went(entry.transfers, failed=outcome == "failed")

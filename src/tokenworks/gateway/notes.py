@@ -144,7 +144,7 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
     principal, asked, usage, spent = exchange.principal, exchange.asked, exchange.usage, exchange.spent
     salt = random_bytes(16)
     ruling = exchange.ruling
-    return RequestEntry(
+    entry = RequestEntry(
         at=exchange.at,
         request_id=exchange.request_id,
         endpoint=exchange.endpoint,
@@ -187,6 +187,7 @@ def entry_of(exchange: Exchange, *, outcome: str, status: int, code: str, answer
         joules_error=spent.joules_error,
         meter=spent.meter,
     )
+    return entry if exchange.thought is None else exchange.thought.mark(entry)
 
 
 def _transfers(exchange: Exchange) -> tuple[Transfer, ...] | None:

@@ -194,6 +194,11 @@ class Ruling:
         self.denied_by = "" if decision.allowed else ",".join(decision.policies)
         return "" if decision.allowed else decision.why
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the model that was asked is a server off this site."""
+        return self._served is not None and self._served.destination.leaves_site
+
     def of(self, served: Served) -> Ruling:
         """Return the same for another version that is asked the same."""
         return Ruling(self._rules, self._who, served, self._door)

@@ -20,6 +20,7 @@ from tokenworks.gateway.layers.rescue import Rescue
 from tokenworks.gateway.layers.route import route
 from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.layers.terms import Terms
+from tokenworks.gateway.layers.think import Think
 
 
 def layers(
@@ -29,6 +30,7 @@ def layers(
     authorise: Authorise,
     terms: Terms,
     once: Once,
+    think: Think,
     limit: Limit,
     admit: Admit,
     mirror: Mirror,
@@ -44,6 +46,7 @@ def layers(
         authorise,  # may this key ask this of that model
         terms,  # how urgent is it, and until when
         once,  # was it answered before
+        think,  # is it one answer, or the best of several samples
         limit,  # may this caller have so much
         admit,  # is there room here
         mirror,  # a shadow is asked too, later
@@ -55,9 +58,24 @@ def layers(
     ]
 
 
+def layers_of_sample(
+    *,
+    record: Record,
+    authorise: Authorise,
+    limit: Limit,
+    admit: Admit,
+    schedule: Schedule,
+    rescue: Rescue,
+    cost: Cost | None = None,
+) -> list[Layer]:
+    """Return the layers of a sample for an answer: its caller, its terms and its body are known, no shadow is asked."""
+    costs = (cost,) if cost is not None else ()
+    return [record, authorise, limit, admit, schedule, rescue, route, *costs, measure]
+
+
 def with_later(around: Sequence[Layer]) -> list[Layer]:
-    """Return the layers of a request for tokens, with one before the limits that accepts what is answered later."""
-    before = next(number for number, layer in enumerate(around) if isinstance(layer, Limit))
+    """Return the layers of a request for tokens, with one before `think` that accepts what is answered later."""
+    before = next(number for number, layer in enumerate(around) if isinstance(layer, Think))
     return [*around[:before], later, *around[before:]]
 
 

@@ -76,6 +76,11 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     meter: str = ""  # how good the meter is: wall | nvml | rapl | sampled | model; gap: it had nothing to say
     grant: str = ""  # the grant that was used, by its id; limits and sums are its key's
     cost_micro: int = 0  # what it cost whoever runs the machines, in millionths of the price list's unit
+    part_of: str = ""  # the request that this one is a sample for; nobody is charged for it but by that one
+    samples: int = 0  # how many were drawn for the answer; its tokens are theirs, engine, joules and cost stand there
+    strategy: str = ""  # how it was thought about
+    agreement: float | None = None  # share of the votes, where there was a vote
+    stopped: str = ""  # why no more samples were drawn
 
 
 class FeedbackEntry(Entry, frozen=True, kw_only=True, tag="feedback"):

@@ -140,7 +140,8 @@ def load_by_writer(root: Path, view: Path) -> dict[str, Spending]:
 def charged(entry: RequestEntry) -> int:
     """Return the tokens that a request is charged with: those that were delivered to who asked.
 
-    What a shadow answered, or a canary before it failed, nobody was given.
+    What a shadow answered, or a canary before it failed, nobody was given. What samples came to is charged with the
+    answer that they are for.
     """
     return 0 if _unseen(entry) else entry.prompt_tokens + entry.completion_tokens
 
@@ -151,7 +152,7 @@ def charged_micro(entry: RequestEntry) -> int:
 
 
 def _unseen(entry: RequestEntry) -> bool:
-    return entry.arm == "shadow" or entry.request_id.endswith("-canary")
+    return entry.arm == "shadow" or bool(entry.part_of) or entry.request_id.endswith("-canary")
 
 
 def alias_of(model: str) -> str:

@@ -91,16 +91,17 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
             releases += 1
     metered = [entry for entry in requests if entry.joules is not None]
     joules = sum(entry.joules or 0.0 for entry in metered)
-    answered = [entry for entry in requests if entry.outcome == "ok"]
+    asked = [entry for entry in requests if not entry.part_of]  # not samples: their answer has the sum of them
+    answered = [entry for entry in asked if entry.outcome == "ok"]
     latency, ttft = sorted(entry.latency_s for entry in answered), sorted(entry.ttft_s for entry in answered)
     return Stats(
-        requests=len(requests),
-        by_outcome=_counts(entry.outcome for entry in requests),
-        by_model=_counts(entry.version or entry.model for entry in requests),
-        by_tenant=_counts(entry.tenant for entry in requests),
-        prompt_tokens=sum(entry.prompt_tokens for entry in requests),
-        cached_tokens=sum(entry.cached_tokens for entry in requests),
-        completion_tokens=sum(entry.completion_tokens for entry in requests),
+        requests=len(asked),
+        by_outcome=_counts(entry.outcome for entry in asked),
+        by_model=_counts(entry.version or entry.model for entry in asked),
+        by_tenant=_counts(entry.tenant for entry in asked),
+        prompt_tokens=sum(entry.prompt_tokens for entry in asked),
+        cached_tokens=sum(entry.cached_tokens for entry in asked),
+        completion_tokens=sum(entry.completion_tokens for entry in asked),
         price_micro=sum(charged_micro(entry) for entry in requests),
         cost_micro=sum(entry.cost_micro for entry in requests),
         engine_s=sum(entry.engine_s for entry in requests),

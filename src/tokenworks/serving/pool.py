@@ -94,6 +94,10 @@ class Pool:
         """Return how many engines there are of `ref`, ready or not; 0: it was not asked for yet."""
         return sum(name.partition("#")[0] == ref for name in self._members)
 
+    def is_remote(self, ref: str) -> bool:
+        """Return whether another server answers for `ref`."""
+        return isinstance(self._members.get(ref), Remote)
+
     def status(self) -> Mapping[str, EngineStatus]:
         """Return what is to be seen of each engine."""
         opening = {ref: EngineStatus(state="starting") for ref in self._opening}

@@ -29,9 +29,9 @@ class Rules:
     def is_about(self, entry: RequestEntry) -> bool:
         """Return whether the request was for this task. Searches are for every task that makes the search better.
 
-        Our own judging and teaching is no traffic.
+        Our own judging and teaching is no traffic, nor are the samples that an answer was chosen from.
         """
-        if entry.tenant == HOUSE:
+        if entry.tenant == HOUSE or entry.part_of:
             return False
         if self.task.kind == "embed":
             return entry.endpoint == SEARCH

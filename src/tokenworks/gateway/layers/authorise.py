@@ -89,7 +89,8 @@ def assign(exchange: Exchange, served: Served) -> Served:
     trial = served.trial
     if trial is None or not may_see(exchange.who, trial.candidate) or trial.candidate.accepts != served.accepts:
         return served
-    taken = trial.takes(exchange.user or exchange.conversation or exchange.request_id)
+    request = exchange.request_id if exchange.thought is None else exchange.thought.of
+    taken = trial.takes(exchange.user or exchange.conversation or request)
     exchange.broken = trial.broken if taken else ""
     if trial.mode == "shadow":
         exchange.arm, exchange.beside = "incumbent", trial.candidate if taken else None

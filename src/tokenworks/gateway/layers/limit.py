@@ -7,11 +7,14 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
+
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.limits.bundle import Amounts, Bundle, Granted
-from tokenworks.gateway.limits.claims import MONEY, Claim, Verdict, claims_of
+from tokenworks.gateway.limits.claims import BUDGETS, MONEY, Claim, Verdict, claims_of
 from tokenworks.gateway.limits.counters import Counters, LocalCounters
 from tokenworks.gateway.limits.told import headers, refused
+from tokenworks.gateway.thinking.thought import Thought
 from tokenworks.governance.keys import Principal
 from tokenworks.governance.limits import Limit as Bound
 from tokenworks.governance.limits import Limits, Share, Subject
@@ -56,10 +59,13 @@ class Limit:
         exchange.weight, exchange.priority = share.weight, max(exchange.priority, share.priority)
         exchange.price = self._prices.of(model, exchange.face, who.tenant)
         claims = self._claims(exchange, limits)
-        verdict = await self._take(claims) if claims else None
+        verdict = await self._take(claims, exchange.thought) if claims else None
         if verdict is not None:
             exchange.told = headers(verdict.standings)
-        exchange.settle = partial(self._settle, claims)
+        if exchange.thought is None:
+            exchange.settle = partial(self._settle, claims)
+        else:
+            exchange.settle = partial(self._settle_sample, claims, exchange.thought.kept, exchange.price)
         return await proceed(exchange)
 
     def at_hand(self, who: Principal, model: str) -> tuple[list[Bound], Share] | None:
@@ -101,6 +107,19 @@ class Limit:
         granted.give_back(charged(entry))
         self._wake()
 
+    def price_of(self, model: str, face: str) -> Price | None:
+        """Return what a token of `model` costs, None where it has no price."""
+        return self._prices.of(alias_of(model), face)
+
+    @property
+    def currency(self) -> str:
+        """What prices are in."""
+        return self._prices.currency
+
+    def settle_all(self, kept: list[Claim], entry: RequestEntry) -> None:
+        """Charge what the entry of an answer says, and give back what its samples came to."""
+        self._settle(kept, entry)
+
     async def close(self) -> None:
         """Let every settlement end, then the connections."""
         await asyncio.gather(*self._settling)
@@ -120,22 +139,26 @@ class Limit:
             currency=self._prices.currency,
         )
 
-    async def _take(self, claims: list[Claim]) -> Verdict:
-        """Return the verdict that granted `claims`; raise 429 where none does in time."""
+    async def _take(self, claims: list[Claim], thought: Thought | None) -> Verdict:
+        """Return the verdict that granted `claims`; raise 429 where none does in time.
+
+        A sample waits for nobody once another of its answer's is there: what that one used is held until then, and
+        two answers would wait for each other.
+        """
         self._takers += 1
         try:
-            return await self._granted(claims, time.monotonic() + self._wait_s)
+            return await self._granted(claims, time.monotonic() + self._wait_s, thought)
         finally:
             self._takers -= 1
 
-    async def _granted(self, claims: list[Claim], until: float) -> Verdict:
+    async def _granted(self, claims: list[Claim], until: float, thought: Thought | None) -> Verdict:
         while True:
             freed = self._freed
             verdict = await self._counters.take(claims)
             if verdict.granted:
                 return verdict
             left_s = until - time.monotonic()
-            if not verdict.later or left_s <= 0:
+            if not verdict.later or left_s <= 0 or (thought is not None and thought.kept):
                 raise refused(verdict)
             try:
                 async with asyncio.timeout(min(LOOK_S, left_s)):
@@ -150,9 +173,32 @@ class Limit:
             _give_back(self._at_once, claims, charged(entry), charged_micro(entry))
             self._wake()
         elif claims:
-            task = asyncio.create_task(self._release(claims, charged(entry), charged_micro(entry)))
-            self._settling.add(task)
-            task.add_done_callback(self._settling.discard)
+            self._later(claims, charged(entry), charged_micro(entry))
+
+    def _settle_sample(self, claims: list[Claim], kept: list[Claim], price: Price | None, entry: RequestEntry) -> None:
+        """Give back what a sample held; of budgets, what it used stays held until its answer is charged."""
+        tokens = entry.prompt_tokens + entry.completion_tokens
+        micro = 0
+        if price is not None:
+            micro = price.micro(
+                prompt=entry.prompt_tokens, cached=entry.cached_tokens, completion=entry.completion_tokens
+            )
+        free: list[Claim] = []
+        for claim in claims:
+            stays = min(claim.amount, micro if claim.kind in MONEY else tokens) if claim.kind in BUDGETS else 0
+            if stays:
+                kept.append(msgspec.structs.replace(claim, amount=stays))
+            free.append(msgspec.structs.replace(claim, amount=claim.amount - stays))
+        if free and self._at_once is not None:
+            _give_back(self._at_once, free, tokens, micro)
+            self._wake()
+        elif free:
+            self._later(free, tokens, micro)
+
+    def _later(self, claims: list[Claim], tokens: int, micro: int) -> None:
+        task = asyncio.create_task(self._release(claims, tokens, micro))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
 
     async def _release(self, claims: list[Claim], tokens: int, micro: int) -> None:
         money = [claim for claim in claims if claim.kind in MONEY]

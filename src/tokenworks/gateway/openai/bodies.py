@@ -19,6 +19,8 @@ from tokenworks.gateway.openai.fields import (
     CompletionBody,
     EmbeddingBody,
     ModelBody,
+    Reasoning,
+    SamplingBody,
     TokenizeBody,
 )
 from tokenworks.gateway.openai.sizes import Size, size_of
@@ -57,6 +59,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     store: bool = True  # False: the caller wants nothing kept of it
     size: Size = Size()
     tier: str = ""  # OpenAI's service_tier
+    reasoning: Reasoning | None = None  # how it is thought about; None: not at all
 
 
 def parse(endpoint: str, body: bytes) -> Asked:
@@ -75,7 +78,19 @@ def parse(endpoint: str, body: bytes) -> Asked:
         store=parsed.store is not False,
         size=size_of(parsed, body),
         tier=(parsed.service_tier or "") if isinstance(parsed, ChatBody) else "",
+        reasoning=_reasoning(parsed) if isinstance(parsed, SamplingBody) else None,
     )
+
+
+def _reasoning(parsed: SamplingBody) -> Reasoning | None:
+    asked, effort = parsed.reasoning, parsed.reasoning_effort
+    if asked is None:
+        return None if effort is None or effort == "none" else Reasoning(effort=effort)
+    if effort is not None and asked.effort not in (None, effort):
+        message = f"reasoning_effort is {effort!r} and reasoning.effort is {asked.effort!r}; send one of them"
+        raise bad_request(message, param="reasoning.effort")
+    effort = asked.effort or effort
+    return None if effort == "none" else msgspec.structs.replace(asked, effort=effort)
 
 
 def decode(into: type[T], body: bytes) -> T:

@@ -5,7 +5,7 @@ Field names that no struct here has are refused: a typing mistake must not silen
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,39 @@ Count = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Stop = str | Annotated[list[str], Meta(max_length=16)] | None
 Anything = Any  # passed on; the engine says whether it can do it
+
+
+class Spend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be spent on one answer. That the amounts can be meant is checked where they are used."""
+
+    samples: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+    joules: float | None = None
+    money: float | None = None
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What judges samples."""
+
+    type: Literal["regex", "json_schema", "judge"]
+    pattern: str = ""
+    schema: dict[str, Any] | None = None  # by default that of response_format
+    model: str = ""
+    question: str = ""
+
+
+class Reasoning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an answer is thought about: our extension of chats and completions."""
+
+    effort: str | None = None
+    strategy: str = "auto"
+    budget: Spend = Spend()
+    answer: str = ""  # a regular expression for what is voted on
+    verifier: Verification | None = None
+    confidence: Annotated[float, Meta(gt=0.5, lt=1)] = 0.95
+    rounds: Annotated[int, Meta(ge=1, le=16)] = 2
+    cue: Annotated[str, Meta(min_length=1, max_length=200)] = "Wait"
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
@@ -56,6 +89,8 @@ class SamplingBody(ModelBody, kw_only=True, forbid_unknown_fields=True):
     ignore_eos: bool | None = None
     adapter: str | None = None
     response_format: Anything = None
+    reasoning: Reasoning | None = None
+    reasoning_effort: str | None = None
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -84,7 +119,6 @@ class ChatBody(SamplingBody, kw_only=True, forbid_unknown_fields=True):
     prompt_cache_key: str | None = None
     prompt_cache_options: Anything = None
     prompt_cache_retention: str | None = None
-    reasoning_effort: str | None = None
     service_tier: str | None = None
     tool_choice: Anything = None
     tools: Anything = None

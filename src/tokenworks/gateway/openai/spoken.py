@@ -42,12 +42,24 @@ class Details(msgspec.Struct):
     cached_tokens: int | None = None
 
 
+class Made(msgspec.Struct):
+    """What of an answer was thrown away."""
+
+    reasoning_tokens: int | None = None
+
+
 class Used(msgspec.Struct):
     """Tokens as OpenAI counts them."""
 
     prompt_tokens: int = 0
     completion_tokens: int | None = None
     prompt_tokens_details: Details | None = None
+    completion_tokens_details: Made | None = None
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Tokens of the answer that were only thought."""
+        return (self.completion_tokens_details.reasoning_tokens if self.completion_tokens_details else 0) or 0
 
     @property
     def cached_tokens(self) -> int:

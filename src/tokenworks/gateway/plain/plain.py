@@ -95,7 +95,7 @@ class Plain:
             return False
         conversation = Conversation(incoming, max_body=self._max_body)
         plan = self._plans.of(conversation.credential, asked.model, time.time())
-        if plan is None or asked.tier or plan.lane.queue.full:
+        if plan is None or asked.tier or asked.reasoning is not None or plan.lane.queue.full:
             return False
         link = self._links.link(plan.served.ref)
         if link is None:

@@ -56,17 +56,18 @@ class Usage:
         self._sums: dict[Row, list[int]] = {}
 
     def add(self, entry: RequestEntry) -> None:
-        """Take in a request."""
+        """Take in a request; samples for an answer count with that one."""
         row = (_day(entry.at // 86_400), entry.tenant, entry.key_id, alias_of(entry.model), entry.project)
         sums = self._sums.get(row)
         if sums is None:
             sums = self._sums[row] = [0] * len(USAGE_SUMS)
-        sums[0] += 1
-        sums[1] += entry.outcome == "ok"
-        sums[2] += entry.prompt_tokens
-        sums[3] += entry.cached_tokens
-        sums[4] += entry.completion_tokens
-        sums[5] += charged(entry)
+        if not entry.part_of:
+            sums[0] += 1
+            sums[1] += entry.outcome == "ok"
+            sums[2] += entry.prompt_tokens
+            sums[3] += entry.cached_tokens
+            sums[4] += entry.completion_tokens
+            sums[5] += charged(entry)
 
     def rows(self) -> list[Row]:
         """Return key and sums."""

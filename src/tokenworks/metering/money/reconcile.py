@@ -11,9 +11,11 @@ from tokenworks.metering.money.sums import HOUSE, Table, grouped
 FIGURES = ("requests", "input_tokens", "cached_tokens", "output_tokens", "price_micro", "cost_micro")
 # Written without a word of what adds up the log, so that a fault there shows here.
 TRIAL = "(arm = 'shadow' OR request_id LIKE '%-canary')"
+SAMPLE = "(COALESCE(part_of, '') <> '')"  # its tokens stand on the answer that it was drawn for
 QUERY = f"""
-SELECT CASE WHEN {TRIAL} THEN '{HOUSE}' ELSE tenant END AS whose, COUNT(*), SUM(prompt_tokens), SUM(cached_tokens),
-       SUM(completion_tokens), SUM(CASE WHEN {TRIAL} THEN 0 ELSE price_micro END), SUM(cost_micro)
+SELECT CASE WHEN {TRIAL} THEN '{HOUSE}' ELSE tenant END AS whose, SUM(CASE WHEN {SAMPLE} THEN 0 ELSE 1 END),
+       SUM(CASE WHEN {SAMPLE} THEN 0 ELSE prompt_tokens END), SUM(CASE WHEN {SAMPLE} THEN 0 ELSE cached_tokens END),
+       SUM(CASE WHEN {SAMPLE} THEN 0 ELSE completion_tokens END), SUM(CASE WHEN {TRIAL} THEN 0 ELSE price_micro END), SUM(cost_micro)
 FROM requests WHERE at >= ? AND at < ? GROUP BY whose ORDER BY whose
 """
 

@@ -68,6 +68,7 @@ def add_up(entries: Iterable[AnyEntry], month: Month) -> Table:
     """Return the sums of the requests of a month."""
     begin, end = month.begin, month.end
     sums: dict[tuple[int, str, str, str, str, str, str], list[int]] = {}
+    of_samples: set[str] = set()  # answers of which a sample was metered
     for entry in entries:
         if type(entry) is not RequestEntry or not begin <= entry.at < end:
             continue
@@ -84,19 +85,25 @@ def add_up(entries: Iterable[AnyEntry], month: Month) -> Table:
         row = sums.get(key)
         if row is None:
             row = sums[key] = [0] * len(Sums._fields)
-        row[0] += 1
-        row[1] += entry.outcome == "ok"
-        row[2] += entry.prompt_tokens
-        row[3] += entry.cached_tokens
-        row[4] += entry.completion_tokens
-        row[5] += entry.thinking_tokens
-        row[6] += charged_micro(entry)
+        if not entry.part_of:  # the tokens of samples stand on their answer, and what they cost on themselves
+            row[0] += 1
+            row[1] += entry.outcome == "ok"
+            row[2] += entry.prompt_tokens
+            row[3] += entry.cached_tokens
+            row[4] += entry.completion_tokens
+            row[5] += entry.thinking_tokens
+            row[6] += charged_micro(entry)
         row[7] += entry.cost_micro
         row[8] += round(entry.engine_s * MICRO) if 0 <= entry.engine_s < math.inf else 0
         if entry.joules is not None and 0 <= entry.joules < math.inf:  # else nobody knows: counted as unmetered
             row[9] += round(entry.joules * MICRO)
+            row[10] += not entry.part_of
+            if entry.part_of:
+                of_samples.add(entry.part_of)
+        elif entry.samples and entry.request_id in of_samples:
+            of_samples.remove(entry.request_id)
             row[10] += 1
-        if not entry.cost_micro and entry.prompt_tokens + entry.completion_tokens:
+        if not entry.cost_micro and not entry.samples and entry.prompt_tokens + entry.completion_tokens:
             row[11] += 1
     return _named(sums)
 
