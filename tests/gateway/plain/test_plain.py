@@ -43,12 +43,14 @@ class Engine(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     asked = 0
+    bodies: ClassVar[list[dict[str, Any]]] = []
     once: ClassVar[set[str]] = set()
 
     def do_POST(self) -> None:
         Engine.asked += 1
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         how = body["messages"][-1]["content"]
+        Engine.bodies.append(body)
         if how == "slow":
             time.sleep(1.0)
         id = self.headers["x-request-id"]
@@ -195,7 +197,9 @@ def test_whatever_the_engine_does_both_forms_make_the_same_of_it(both: Both, how
     before, body = both.taken, {"messages": [{"role": "user", "content": how}], **more}
     short = both.ask(both.short, body)
     assert both.taken == before + 1
+    seen = Engine.bodies[-1]
     listed = both.ask(both.listed, body)
+    assert Engine.bodies[-1] == seen
     assert shown(short) == shown(listed)
     assert both.entry(short) == both.entry(listed)
 
@@ -255,7 +259,7 @@ def test_a_limit_that_was_set_is_in_force_in_a_moment(both: Both) -> None:
     both.remember(FRESH_S)
 
 
-@pytest.mark.parametrize("place", ["tokenworks.gateway.plain.plain.usage_of", "tokenworks.gateway.plain.plain.parse"])
+@pytest.mark.parametrize("place", ["tokenworks.gateway.plain.plain.take_whole", "tokenworks.gateway.plain.plain.parse"])
 def test_a_fault_of_our_own_in_the_short_form_is_answered_and_recorded(
     both: Both, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -267,7 +271,9 @@ def test_a_fault_of_our_own_in_the_short_form_is_answered_and_recorded(
         patch.setattr(place, broken)
         answer = both.ask(both.short, WELL)
     entry = both.house.entry(answer.headers["x-request-id"])
-    expected = (500, "failed") if place.endswith("usage_of") else (200, "ok")  # before anything was sent, the list asks
+    expected = (
+        (500, "failed") if place.endswith("take_whole") else (200, "ok")
+    )  # before anything was sent, the list asks
     assert (answer.status_code, entry.outcome) == expected
     assert both.house.gateway.admit.in_flight == 0
     assert both.ask(both.short, WELL).status_code == 200

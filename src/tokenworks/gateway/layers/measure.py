@@ -19,17 +19,23 @@ REMOTE = "remote"  # the engine that is none of ours
 async def measure(exchange: Exchange, proceed: Handle) -> Reply:
     """Set usage, engine and time to the first token; hide usage events that the caller did not ask for."""
     reply = await proceed(exchange)
-    exchange.engine = reply.engine
     if isinstance(reply.body, bytes):
-        exchange.ttft_s = time.monotonic() - exchange.started_s
-        if reply.status == 200:
-            if _ours(exchange):
-                exchange.usage, exchange.spent = figures_of(reply.body)
-            else:
-                exchange.usage = usage_of(reply.body)
+        take_whole(exchange, reply.engine, reply.status, reply.body)
         return reply
+    exchange.engine = reply.engine
     metered = _Metered(exchange, reply.body, StreamMeter(keep_usage=exchange.what.include_usage))
     return msgspec.structs.replace(reply, body=metered)
+
+
+def take_whole(exchange: Exchange, engine: str, status: int, body: bytes) -> None:
+    """Set what a whole answer of `engine` took; raise `EngineError` where it is none."""
+    exchange.engine = engine
+    exchange.ttft_s = time.monotonic() - exchange.started_s
+    if status == 200:
+        if _ours(exchange):
+            exchange.usage, exchange.spent = figures_of(body)
+        else:
+            exchange.usage = usage_of(body)
 
 
 class _Metered:

@@ -18,19 +18,7 @@ log = structlog.get_logger()
 
 async def route(exchange: Exchange, proceed: Handle) -> Reply:
     """Make the call; the bytes go on as they came unless usage has to be asked for."""
-    asked = exchange.what
-    body = exchange.body if exchange.answer_most is None else with_bound(exchange.body, exchange.answer_most)
-    body = with_usage(body) if asked.stream else body
-    exchange.call = EngineCall(
-        ref=exchange.version,
-        path=PATHS[exchange.endpoint],
-        body=body,
-        stream=asked.stream,
-        request_id=exchange.request_id,
-        wait_s=None if exchange.instead is None else 0.0,  # nobody waits for a canary to be started again
-        traffic=exchange.traffic,
-        cache_salt=cache_salt(exchange) if exchange.endpoint in GENERATES else "",
-    )
+    exchange.call = call_of(exchange)
     try:
         return await proceed(exchange)
     except NotReadyError as error:
@@ -42,6 +30,22 @@ async def route(exchange: Exchange, proceed: Handle) -> Reply:
         log.warning("engine refused", request_id=exchange.request_id, version=exchange.version, error=str(error))
         message = f"model version {exchange.version} cannot be served: {_for_callers(error)}"
         raise unavailable(message, code="model_unavailable", retry_after_s=30) from None
+
+
+def call_of(exchange: Exchange) -> EngineCall:
+    """Return what an engine is asked."""
+    asked = exchange.what
+    body = exchange.body if exchange.answer_most is None else with_bound(exchange.body, exchange.answer_most)
+    return EngineCall(
+        ref=exchange.version,
+        path=PATHS[exchange.endpoint],
+        body=with_usage(body) if asked.stream else body,
+        stream=asked.stream,
+        request_id=exchange.request_id,
+        wait_s=None if exchange.instead is None else 0.0,  # nobody waits for a canary to be started again
+        traffic=exchange.traffic,
+        cache_salt=cache_salt(exchange) if exchange.endpoint in GENERATES else "",
+    )
 
 
 def _for_callers(error: Exception) -> str:

@@ -22,18 +22,17 @@ from tokenworks.gateway.http.incoming import Incoming
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.classify import about_whom
 from tokenworks.gateway.layers.limit import Limit
-from tokenworks.gateway.layers.measure import measure
+from tokenworks.gateway.layers.measure import measure, take_whole
 from tokenworks.gateway.layers.record import Record, not_recorded
-from tokenworks.gateway.layers.route import route
+from tokenworks.gateway.layers.route import call_of, route
 from tokenworks.gateway.layers.schedule import Schedule, Slot
 from tokenworks.gateway.limits.bundle import Granted
-from tokenworks.gateway.meter import usage_of
-from tokenworks.gateway.openai.bodies import PATHS, Asked, parse, with_bound
+from tokenworks.gateway.openai.bodies import Asked, parse
 from tokenworks.gateway.openai.face import TOKENS
 from tokenworks.gateway.openai.wire import RARE, Conversation
 from tokenworks.gateway.plain.plans import Plan, Plans
 from tokenworks.gateway.stack import fold
-from tokenworks.serving.answer import EngineAnswer, EngineCall
+from tokenworks.serving.answer import EngineAnswer
 from tokenworks.serving.connection import LostError
 from tokenworks.serving.link import Link
 
@@ -107,7 +106,7 @@ class Plain:
             return False
         run = _Run(self, plan, conversation, exchange, link, granted)
         try:
-            call = _call(exchange)
+            call = exchange.call = call_of(exchange)
             run.slot = self._schedule.at_once(exchange, plan.lane) if plan.lane.queue.slots else None
         except BaseException:
             granted.give_back(0)
@@ -137,18 +136,6 @@ def _exchange(plan: Plan, endpoint: str, request_id: str, asked: Asked, body: by
     exchange.deadline_s = exchange.started_s + plan.deadline_s
     about_whom(exchange, asked.user, asked.conversation, store=asked.store)
     return exchange
-
-
-def _call(exchange: Exchange) -> EngineCall:
-    most = exchange.answer_most
-    call = exchange.call = EngineCall(
-        ref=exchange.version,
-        path=PATHS[exchange.endpoint],
-        body=exchange.body if most is None else with_bound(exchange.body, most),
-        request_id=exchange.request_id,
-        traffic=exchange.traffic,
-    )
-    return call
 
 
 class _Run:
@@ -198,10 +185,8 @@ class _Run:
             return
         body = answer.body
         assert isinstance(body, bytes), "a link tells whole answers"
-        exchange.engine = answer.engine
-        exchange.ttft_s = time.monotonic() - exchange.started_s
         try:
-            exchange.usage = usage_of(body)
+            take_whole(exchange, answer.engine, answer.status, body)
         except EngineError as error:
             self._as_listed(error)
             return

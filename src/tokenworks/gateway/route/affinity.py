@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
+from tokenworks.core.label import Label
 from tokenworks.gateway.exchange import Exchange
 from tokenworks.gateway.route.places import Place
 
@@ -16,18 +18,21 @@ _STARTS = (b'"messages"', b'"prompt"', b'"input"')
 
 def cache_salt(exchange: Exchange) -> str:
     """Return what keeps prefixes apart that an engine has read: 32 hexadecimal characters of tenant and label."""
-    return _whose(exchange).hexdigest()
+    return _whose(exchange.who.tenant, exchange.outgoing).hex()
 
 
 def prefix_key(exchange: Exchange) -> bytes:
     """Return what prompts with the same beginning share, within one tenant and label only."""
     body = exchange.body
     start = max(0, min((at for name in _STARTS if (at := body.find(name)) >= 0), default=0))
-    return hashlib.blake2b(body[start : start + PREFIX_BYTES], key=_whose(exchange).digest(), digest_size=16).digest()
+    return hashlib.blake2b(
+        body[start : start + PREFIX_BYTES], key=_whose(exchange.who.tenant, exchange.outgoing), digest_size=16
+    ).digest()
 
 
-def _whose(exchange: Exchange) -> hashlib.blake2b:
-    return hashlib.blake2b(f"{exchange.who.tenant}\0{exchange.outgoing}".encode(), digest_size=16)
+@lru_cache(maxsize=4096)
+def _whose(tenant: str, label: Label) -> bytes:
+    return hashlib.blake2b(f"{tenant}\0{label}".encode(), digest_size=16).digest()
 
 
 def in_turn(replicas: Sequence[Place], key: bytes) -> list[Place]:

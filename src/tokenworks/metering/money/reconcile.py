@@ -15,7 +15,8 @@ SAMPLE = "(COALESCE(part_of, '') <> '')"  # its tokens stand on the answer that 
 QUERY = f"""
 SELECT CASE WHEN {TRIAL} THEN '{HOUSE}' ELSE tenant END AS whose, SUM(CASE WHEN {SAMPLE} THEN 0 ELSE 1 END),
        SUM(CASE WHEN {SAMPLE} THEN 0 ELSE prompt_tokens END), SUM(CASE WHEN {SAMPLE} THEN 0 ELSE cached_tokens END),
-       SUM(CASE WHEN {SAMPLE} THEN 0 ELSE completion_tokens END), SUM(CASE WHEN {TRIAL} THEN 0 ELSE price_micro END), SUM(cost_micro)
+       SUM(CASE WHEN {SAMPLE} THEN 0 ELSE completion_tokens END),
+       SUM(CASE WHEN {TRIAL} THEN 0 ELSE price_micro END), SUM(cost_micro)
 FROM requests WHERE at >= ? AND at < ? GROUP BY whose ORDER BY whose
 """
 
