@@ -103,6 +103,29 @@ def _other_forms(tokens: Handle) -> Routes:
     }
 
 
+def _services(
+    record: Record,
+    identify: Identify,
+    admit: Admit,
+    rules: Rules,
+    feedback: Feedback,
+    models: Handle,
+    search: Search | None,
+    detectors: Detectors | None,
+) -> Routes:
+    """Return the routes of what may be asked besides models."""
+    listed = fold([border, identify], models)
+    give, seek = Service(rules, "feedback"), Service(rules, "search")
+    return {
+        ("GET", "/v1/models"): ("models", listed),
+        ("GET", "/v1/models/*"): ("models", listed),
+        ("POST", "/v1/feedback"): ("feedback", fold([border, identify, give, admit], feedback)),
+        ("GET", "/v1/feedback/*"): ("feedback", fold([border, identify, give, admit], feedback.show)),
+        ("POST", "/v1/vector_stores/*/search"): ("search", fold([record, identify, seek, admit], searching(search))),
+        ("POST", "/v1/moderations"): ("moderations", fold([record, identify, admit], moderating(detectors))),
+    }
+
+
 def build(
     *,
     keys: Identities,
@@ -170,16 +193,9 @@ def build(
     )
     tokens = fold(around(order(identify=identify)), router)
     feedback = Feedback(notes, ledger, bodies, lookup)
-    models = fold([border, identify], listing(releases))
-    give, seek = Service(rules, "feedback"), Service(rules, "search")
     routes: Routes = {
         **_other_forms(tokens),
-        ("GET", "/v1/models"): ("models", models),
-        ("GET", "/v1/models/*"): ("models", models),
-        ("POST", "/v1/feedback"): ("feedback", fold([border, identify, give, admit], feedback)),
-        ("GET", "/v1/feedback/*"): ("feedback", fold([border, identify, give, admit], feedback.show)),
-        ("POST", "/v1/vector_stores/*/search"): ("search", fold([record, identify, seek, admit], searching(search))),
-        ("POST", "/v1/moderations"): ("moderations", fold([record, identify, admit], moderating(detectors))),
+        **_services(record, identify, admit, rules, feedback, listing(releases), search, detectors),
         ("GET", "/healthz"): ("health", alive),
         ("GET", "/readyz"): ("health", readiness(engines, admit, rules.in_force)),
         ("GET", "/metrics"): ("metrics", figures(engines, metrics, together)),

@@ -35,11 +35,19 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         used = {"prompt": entry.prompt_tokens, "cached": entry.cached_tokens, "completion": entry.completion_tokens}
         return msgspec.structs.replace(entry, price_micro=self.micro(**used))
 
+    @property
+    def most_input_nano(self) -> int:
+        """The most that a token of a prompt can cost."""
+        return max(self.input_nano, self.cached_nano)
+
+    @property
+    def most_output_nano(self) -> int:
+        """The most that a token of an answer can cost."""
+        return max(self.output_nano, self.thinking_nano or 0)
+
     def most_micro(self, *, prompt: int, completion: int) -> int:
         """Return the most that so many tokens can cost."""
-        dearer = max(self.input_nano, self.cached_nano)
-        said = max(self.output_nano, self.thinking_nano or 0)
-        return -(-(prompt * dearer + completion * said) // NANO_PER_MICRO)
+        return -(-(prompt * self.most_input_nano + completion * self.most_output_nano) // NANO_PER_MICRO)
 
     def times(self, share: float) -> Price:
         """Return `share` of the price."""

@@ -79,9 +79,9 @@ class Limit:
         claims = claims_of(limits, at=at, likely=0, most=0, currency=self._prices.currency)
         return Bundle(claims, self._at_once, at=at)
 
-    def price(self, model: str, tenant: str = "") -> Price | None:
-        """Return what a token of `model` costs a tenant."""
-        return self._prices.of(model, "", tenant)
+    def price(self, model: str, *, face: str = "", tenant: str) -> Price | None:
+        """Return what a token of `model` costs a tenant, None where it has no price."""
+        return self._prices.of(alias_of(model), face, tenant)
 
     def grant(self, bundle: Bundle, exchange: Exchange, *, has_budget: bool) -> Granted | None:
         """Reserve at once what `exchange` can come to; None where it has to wait, or go."""
@@ -106,10 +106,6 @@ class Limit:
         self._spending.add(entry)
         granted.give_back(charged(entry))
         self._wake()
-
-    def price_of(self, model: str, face: str) -> Price | None:
-        """Return what a token of `model` costs, None where it has no price."""
-        return self._prices.of(alias_of(model), face)
 
     @property
     def currency(self) -> str:

@@ -134,7 +134,7 @@ class Plans:
             ruling=ruling,
             bundle=bundle,
             has_budget=any(bound.has_budget for bound in bounds),
-            price=self._limit.price(model, who.tenant),
+            price=self._limit.price(model, tenant=who.tenant),
             weight=share.weight,
             priority=max(Priority.INTERACTIVE, share.priority),
             deadline_s=self._terms.usual_s(model),

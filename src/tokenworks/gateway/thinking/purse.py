@@ -42,7 +42,7 @@ class Purses:
     ) -> tuple[Purse, Cost]:
         """Return the purse and what a sample costs in it; raise 400 for a budget that cannot be kept, or too small."""
         budget = budget_of(asked, wanted)
-        price = self._limit.price_of(exchange.what.model, exchange.face)
+        price = self._limit.price(exchange.what.model, face=exchange.face, tenant=exchange.who.tenant)
         if budget.money is not None and price is None:
             raise bad_request(
                 f"model {exchange.what.model!r} has no price, so money cannot bound it; bound tokens or set prices",
@@ -50,7 +50,7 @@ class Purses:
                 code="invalid_budget",
             )
         joules = self._joules_of(exchange, measured) if budget.joules is not None else 0.0
-        input_nano, output_nano = (max(price.input_nano, price.cached_nano), price.output_nano) if price else (0, 0)
+        input_nano, output_nano = (price.most_input_nano, price.most_output_nano) if price else (0, 0)
         rates = rates_of(budget, nano_per_prompt=input_nano, nano_per_token=output_nano, joules_per_token=joules)
         size = exchange.what.size
         most = wanted.max_tokens if wanted.max_tokens is not None else None
@@ -82,10 +82,10 @@ def cost_in(price: Price | None) -> Cost:
     def cost(sample: Sample) -> dict[str, int]:
         spent = {"tokens": sample.completion_tokens}
         if price is not None:
-            micro = price.micro(
-                prompt=sample.prompt_tokens, cached=sample.cached_tokens, completion=sample.completion_tokens
-            )
-            spent["money"] = micro * NANO
+            made = sample.completion_tokens
+            used = {"prompt": sample.prompt_tokens, "cached": sample.cached_tokens, "completion": made}
+            dearest = max(price.micro(**used), price.micro(**used, thinking=made))  # which of it is shown is not known
+            spent["money"] = dearest * NANO
         if sample.joules is not None:
             spent["joules"] = math.ceil(sample.joules * MICRO)
         return spent

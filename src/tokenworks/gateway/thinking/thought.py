@@ -41,12 +41,21 @@ class Thought:
 
     @property
     def price_micro(self) -> int:
-        """What they cost together, in millionths, rounded up once for each price."""
-        return sum(
-            price.micro(prompt=used.prompt_tokens, cached=used.cached_tokens, completion=used.completion_tokens)
-            for price, used in self.used.items()
-            if price is not None
-        )
+        """What they cost together, in millionths, rounded up once for each price.
+
+        The first price is that of the model that was asked; what it wrote and nobody is shown was thinking.
+        """
+        thinking, total = self.thinking_tokens, 0
+        for price, used in self.used.items():
+            if price is not None:
+                total += price.micro(
+                    prompt=used.prompt_tokens,
+                    cached=used.cached_tokens,
+                    completion=used.completion_tokens,
+                    thinking=min(thinking, used.completion_tokens),
+                )
+            thinking = 0
+        return total
 
     def mark(self, entry: RequestEntry) -> RequestEntry:
         """Return the entry with what it is.
