@@ -87,6 +87,7 @@ def test_it_says_what_it_does(loaded: Engine) -> None:
     assert loaded.count_tokens("the card") > 0
 
 
+@pytest.mark.asyncio(loop_scope="module")  # an encoder batches on the loop it was first asked on
 async def test_what_it_does_not_do_raises_an_error_of_ours(loaded: Engine) -> None:
     if "embeddings" not in loaded.does:
         with pytest.raises(TokenworksError):
@@ -102,6 +103,7 @@ async def test_what_it_does_not_do_raises_an_error_of_ours(loaded: Engine) -> No
             loaded.chat_prompt([{"role": "user", "content": "x"}])
 
 
+@pytest.mark.asyncio(loop_scope="module")  # an encoder batches on the loop it was first asked on
 async def test_embeddings_have_unit_length(loaded: Engine) -> None:
     if "embeddings" not in loaded.does:
         pytest.skip("does not embed")
@@ -237,6 +239,7 @@ def test_finding_engines_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.asyncio(loop_scope="module")  # an encoder batches on the loop it was first asked on
 async def test_the_time_of_its_steps_goes_to_those_who_asked(loaded: Engine) -> None:
     account = Account()
     works = [account.begin() for _ in range(3)]

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 if TYPE_CHECKING:
     from .conftest import House
 
+COUNTS = ("prompt_tokens", "total_tokens")
 TEXTS = ["lost card", "money sent to the bank"]
 
 
@@ -23,7 +24,8 @@ def test_floats_and_base64_hold_the_same_numbers(house: House) -> None:
     for plain, row in zip(vectors.data, packed.json()["data"], strict=True):
         numbers = np.frombuffer(base64.b64decode(row["embedding"]), "<f4")
         assert np.array_equal(numbers, np.array(plain.embedding, "<f4"))
-    assert packed.json()["usage"] == vectors.usage.model_dump()
+    told, packed_told = vectors.usage.model_dump(), packed.json()["usage"]
+    assert [packed_told[name] for name in COUNTS] == [told[name] for name in COUNTS]
 
 
 def test_token_arrays_are_embedded_as_their_text_is(house: House, tiny_bert: Path) -> None:
@@ -33,7 +35,7 @@ def test_token_arrays_are_embedded_as_their_text_is(house: House, tiny_bert: Pat
     texts = client.embeddings.create(model="route", input=TEXTS)
     arrays = client.embeddings.create(model="route", input=ids)
     assert [row.embedding for row in arrays.data] == [row.embedding for row in texts.data]
-    assert arrays.usage == texts.usage
+    assert [getattr(arrays.usage, name) for name in COUNTS] == [getattr(texts.usage, name) for name in COUNTS]
     one = client.embeddings.create(model="route", input=ids[0])
     assert len(one.data) == 1
     assert np.allclose(one.data[0].embedding, texts.data[0].embedding, atol=1e-5)

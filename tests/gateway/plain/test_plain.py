@@ -28,6 +28,7 @@ from tokenworks.settings import ServerSettings
 OF_THE_MOMENT = {
     "date", "x-request-id", "link", "x-tokenworks-budget-reset", "x-ratelimit-reset-requests",
     "x-ratelimit-reset-tokens", "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens",
+    "x-tokenworks-destination",  # told where an engine was asked again, which depends on the connection at hand
 }  # fmt: skip
 ANSWER = {"id": "c", "object": "chat.completion", "created": 1, "model": "m",
           "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
@@ -131,7 +132,7 @@ class Both:
         """Return what stands on the ledger of an answer, less what is never twice the same."""
         entry = self.house.entry(answer.headers["x-request-id"])
         private = {"at", "request_id", "salt", "prompt_digest", "answer_digest", "latency_s", "ttft_s",
-                   "tenant", "key_id", "user", "conversation", "transfers"}  # fmt: skip
+                   "tenant", "key_id", "user", "conversation", "transfers", "sent"}  # fmt: skip
         facts = {name: value for name, value in msgspec.structs.asdict(entry).items() if name not in private}
         about = (bool(entry.user), bool(entry.conversation), bool(entry.prompt_digest), bool(entry.answer_digest))
         return {**facts, "about": about, "sent": bool(entry.transfers)}  # sizes differ with what is private

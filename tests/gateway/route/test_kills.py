@@ -70,7 +70,7 @@ class Streamed:
         openings = sum(one.get("delta", {}).get("role") == "assistant" for one in choices)
         heads = {(event.get("id"), event.get("created"), event.get("model")) for event in self.events}
         reasons = [one["finish_reason"] for one in choices if one["finish_reason"]]
-        used = [event["usage"] for event in self.events if event.get("usage")]
+        used = [{**event["usage"], "spent": None} for event in self.events if event.get("usage")]
         assert (self.done, self.comments, len(heads), len(reasons), len(used)) == (True, 0, 1, 1, 1), self.events[-1]
         return text, used[0], reasons[0], openings
 

@@ -23,7 +23,7 @@ def test_it_follows_the_work_of_this_machine() -> None:
     before, began = model.read()[1].value, busy_core_s()
     while busy_core_s() - began < 0.05:
         sum(range(20_000))
-    assert model.read()[1].value - before >= 0.05
+    assert model.read()[1].value - before >= 0.05 - 1e-9
 
 
 def test_a_calibration_gives_its_powers_and_its_uncertainty() -> None:
