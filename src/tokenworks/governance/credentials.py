@@ -18,6 +18,11 @@ class Identities(Protocol):
         """Return who holds `secret` where that is known without asking anybody; None says nothing about it."""
         ...
 
+    @property
+    def forgotten(self) -> int:
+        """A number that rises where this process changes access: what was known before then counts no more."""
+        ...
+
     async def stand_in(self, key_id: str) -> Principal:
         """Return whom the id stands for now, for work that goes on in their name."""
         ...
@@ -37,6 +42,11 @@ class Credentials:
     def at_hand(self, secret: str) -> Principal | None:
         """Return who holds `secret` where that is known."""
         return (self._tokens if secret.startswith("eyJ") else self._keys).at_hand(secret)
+
+    @property
+    def forgotten(self) -> int:
+        """A number that rises where this process changes access."""
+        return self._keys.forgotten + self._tokens.forgotten
 
     async def stand_in(self, key_id: str) -> Principal:
         """Return whom the id stands for now."""

@@ -145,6 +145,11 @@ class Keys:
             return None
         return seen.principal
 
+    @property
+    def forgotten(self) -> int:
+        """A number that rises where this process changes access."""
+        return self._seen.forgotten
+
     async def stand_in(self, key_id: str) -> Principal:
         """Return whom the key or grant called `key_id` stands for now; raise `KeyRefusedError` where it opens nothing.
 

@@ -112,6 +112,11 @@ class Tokens:
             return None
         return seen.principal
 
+    @property
+    def forgotten(self) -> int:
+        """A number that rises where this process changes access."""
+        return self._seen.forgotten
+
     async def stand_in(self, handle: str) -> Principal:
         """Return what the person called `handle` may do now, for work that goes on in their name."""
         person = await asyncio.to_thread(self._people.known, handle)

@@ -48,6 +48,11 @@ class Remembering(Generic[T]):
         kept = self._kept.get(name)
         return kept.found if kept is not None and now_s - kept.read_s < self._fresh_s else None
 
+    @property
+    def forgotten(self) -> int:
+        """How often everything was forgotten, which rises at once where access is changed by this process."""
+        return self._forgotten
+
     def ahead(self, name: str, find: Callable[[], Awaitable[T]]) -> T | None:
         """Return what is still fresh; where it soon will not be, find it anew while nobody waits for it."""
         found = self.get(name)

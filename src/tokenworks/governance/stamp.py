@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 LOOK_S = 0.01  # how long a process may go on without looking
+MOMENT_S = 0.005  # how long whoever was told who holds a credential may go on without asking
 log = structlog.get_logger()
 
 
@@ -32,7 +33,7 @@ class Stamp:
                 file.write(b".")
         except OSError as error:  # the change stands; others see it when they next read the catalog
             log.warning("access changed, and other processes learn of it a second late", error=str(error))
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S + MOMENT_S)
 
 
 def unchanging() -> int:

@@ -37,9 +37,19 @@ class Spent(NamedTuple):
     tokens: int = 0
     micro: int = 0  # millionths of the price list's unit
 
-    def plus(self, other: Spent) -> Spent:
-        """Return both together."""
-        return Spent(self.tokens + other.tokens, self.micro + other.micro)
+
+class _Sum:
+    """The same, still growing: it is added to on every request."""
+
+    __slots__ = ("micro", "tokens")
+
+    def __init__(self, tokens: int = 0, micro: int = 0) -> None:
+        self.tokens = tokens
+        self.micro = micro
+
+    def add(self, tokens: int, micro: int) -> None:
+        self.tokens += tokens
+        self.micro += micro
 
 
 Asked = tuple[str, str, str, str, str]  # a window, then tenant, key, model and project; empty: all
@@ -59,9 +69,9 @@ class Spending:
     """The sums in memory. `total` is a lookup once it was asked for; `add` keeps it right."""
 
     def __init__(self, rows: Mapping[Row, Spent] | None = None) -> None:
-        self._rows: dict[Row, Spent] = dict(rows or {})
-        self._totals: dict[Asked, Spent] = {}
-        self._covered: dict[Row, list[Asked]] = {}  # of a row, the totals that it is a part of
+        self._rows = {row: _Sum(*spent) for row, spent in (rows or {}).items()}
+        self._totals: dict[Asked, _Sum] = {}
+        self._covered: dict[Row, list[_Sum]] = {}  # of a row, its sum and the totals that it is a part of
 
     def total(self, window: str, tenant: str = "", key: str = "", model: str = "", project: str = "") -> int:
         """Return the tokens of a day (`2026-11-21`) or month (`2026-11`); an empty name stands for all."""
@@ -70,8 +80,9 @@ class Spending:
     def spent(self, window: str, tenant: str = "", key: str = "", model: str = "", project: str = "") -> Spent:
         """Return tokens and money of a day (`2026-11-21`) or month (`2026-11`); an empty name stands for all."""
         asked = (window, tenant, key, model, project)
-        if asked not in self._totals:
-            total = Spent()
+        found = self._totals.get(asked)
+        if found is None:
+            found = self._totals[asked] = _Sum()
             for row, spent in self._rows.items():
                 if (
                     row.day.startswith(window)
@@ -80,31 +91,32 @@ class Spending:
                     and model in ("", row.model)
                     and project in ("", row.project)
                 ):
-                    total = total.plus(spent)
-            self._totals[asked] = total
+                    found.add(spent.tokens, spent.micro)
             self._covered = {}
-        return self._totals[asked]
+        return Spent(found.tokens, found.micro)
 
     def add(self, entry: AnyEntry) -> None:
         """Take in an entry; only requests that somebody was answered count."""
         if not isinstance(entry, RequestEntry):
             return
-        spent = Spent(charged(entry), charged_micro(entry))
-        if not any(spent):
+        tokens, micro = charged(entry), charged_micro(entry)
+        if not tokens and not micro:
             return
         row = Row(day_of(entry.at), entry.tenant, entry.key_id, alias_of(entry.model), entry.project)
-        if row not in self._rows:
-            self._forget_before(_months_back(row.day))
-        self._rows[row] = self._rows.get(row, Spent()).plus(spent)
         covered = self._covered.get(row)
         if covered is None:
-            covered = self._covered[row] = [asked for asked in _covering(row) if asked in self._totals]
-        for asked in covered:
-            self._totals[asked] = self._totals[asked].plus(spent)
+            if row not in self._rows:
+                self._forget_before(_months_back(row.day))
+                self._rows[row] = _Sum()
+            totals = [self._totals[asked] for asked in _covering(row) if asked in self._totals]
+            covered = self._covered[row] = [self._rows[row], *totals]
+        for one in covered:
+            one.tokens += tokens
+            one.micro += micro
 
     def rows(self) -> dict[Row, Spent]:
         """Return the sums at their finest."""
-        return dict(self._rows)
+        return {row: Spent(one.tokens, one.micro) for row, one in self._rows.items()}
 
     def _forget_before(self, day: str) -> None:
         self._rows = {row: spent for row, spent in self._rows.items() if row.day >= day}

@@ -5,6 +5,7 @@ Each duty is asked through its own layer's parts; kept is what they said, with t
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from tokenworks.governance.limits import Limit as Bound
 from tokenworks.governance.limits import Share
 from tokenworks.governance.policy.engine import Policies
 from tokenworks.governance.prices import Price
+from tokenworks.governance.stamp import MOMENT_S
 
 HOUR_S = 3600  # policies may name the hour of the week, limits the day: both change with the hour
 REMEMBERED = 4096
@@ -75,10 +77,13 @@ class Plans:
         self._schedule = schedule
         self._router = router
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
+        self._asked: dict[str, Principal] = {}  # secrets stay in it for a moment only
+        self._asked_until_s = 0.0
+        self._forgotten = -1
 
     def of(self, credential: str, model: str, at: float) -> Plan | None:
         """Return the plan at `at`; None where somebody has to be asked, or where it is no plain case: the list says."""
-        who, served = self._keys.at_hand(credential), self._releases.at_hand(model)
+        who, served = self._who(credential), self._releases.at_hand(model)
         if who is None or served is None:
             return None
         limits = self._limit.at_hand(who, model)
@@ -102,6 +107,19 @@ class Plans:
             if len(self._plans) > REMEMBERED:
                 self._plans.popitem(last=False)
         return plan
+
+    def _who(self, credential: str) -> Principal | None:
+        """Return who holds `credential`, asked anew every `MOMENT_S`: other processes are looked at as often."""
+        now_s, forgotten = time.monotonic(), self._keys.forgotten
+        if now_s >= self._asked_until_s or forgotten != self._forgotten:
+            self._asked.clear()
+            self._asked_until_s, self._forgotten = now_s + MOMENT_S, forgotten
+        who = self._asked.get(credential)
+        if who is None:
+            who = self._keys.at_hand(credential)
+            if who is not None:
+                self._asked[credential] = who
+        return who
 
     def _make(
         self,
