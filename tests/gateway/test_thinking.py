@@ -247,7 +247,7 @@ def test_samples_stay_within_the_budget_of_the_tenant(house: House) -> None:
 
 def test_limits_that_end_thinking_leave_the_samples_that_were_drawn(house: House) -> None:
     client, _ = own(house, "two", requests_per_minute=2)
-    answer = think(client, {"budget": {"samples": 3}, "confidence": 0.999})
+    answer = think(client, {"budget": {"samples": 6}, "confidence": 0.999})
     told = answer.model_extra["reasoning"]
     assert (told["samples"], told["stopped"]) == (2, "rate_limit_exceeded")
     client.close()
