@@ -22,7 +22,7 @@ from tokenworks.settings import Settings, load_settings
 
 BUDGET = 4000  # tokens a day of the tenant "tight"
 INPUT_NANO, OUTPUT_NANO = 700, 2300  # a token, in billionths
-DISK_MB = 12
+DISK_MB = 12 + int(os.environ.get("KILLS", "2")) // 2  # a kill goes with some 150 requests, of up to a kilobyte
 FILLERS = 960  # of about a kilobyte: the first file of the log, a megabyte, is nearly full
 CLOCKS = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/local/lib/faketime/libfaketime.so.1")
 
