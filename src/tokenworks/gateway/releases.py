@@ -12,11 +12,11 @@ import msgspec
 from tokenworks.core.errors import NotFoundError, TokenworksError
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.gateway.served import OnTrial, Served
+from tokenworks.governance.remembering import AHEAD
 
 __all__ = ["CatalogReleases", "Releases", "Served"]
 
 FRESH_S = 0.5
-AHEAD = 0.6  # of that time: whoever asks later has it read anew beside
 
 
 class Releases(Protocol):

@@ -98,9 +98,8 @@ class Ledger:
 
         Cancelling the future does not undo the entry.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Position] = loop.create_future()
-        self._enqueue_soon(_Waiting(_encode(entry), partial(_resolve, future), loop), loop)
+        future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.enqueue_told(entry, partial(_resolve, future))
         return future
 
     def enqueue_told(self, entry: Entry, tell: Told) -> None:

@@ -183,10 +183,7 @@ class Incoming:
     def send_lines(self, status: int, lines: str, body: bytes) -> None:
         """Send a whole answer to a request other than HEAD; `lines` are its headers as they stand in HTTP."""
         self.begun = self.finished = True
-        last = "" if self._keep_alive else "connection: close\r\n"
-        text = f"{lines}content-length: {len(body)}\r\n{last}"
-        start = _STATUS[status if status in _STATUS else 500]
-        self._wire.write(b"".join((start, text.encode("latin-1", "replace"), _date(), body)))
+        self._wire.write(self._opening(status, f"{lines}content-length: {len(body)}\r\n") + body)
 
     def begin(self, status: int, headers: Headers) -> None:
         """Send the head of an answer that comes piece by piece; where it says its length, that frames it."""
@@ -214,12 +211,12 @@ class Incoming:
 
     def _head(self, status: int, headers: Headers, framing: str) -> bytes:
         lines = "".join([f"{name}: {_one_line(value)}\r\n" for name, value in headers])
+        return self._opening(status, lines + framing)
+
+    def _opening(self, status: int, lines: str) -> bytes:
         last = "" if self._keep_alive else "connection: close\r\n"
-        return (
-            _STATUS[status if status in _STATUS else 500]
-            + f"{lines}{framing}{last}".encode("latin-1", "replace")
-            + _date()
-        )
+        start = _STATUS[status if status in _STATUS else 500]
+        return start + f"{lines}{last}".encode("latin-1", "replace") + _date()
 
     def answered(self) -> None:
         """Go on to the caller's next request: the answer, given without a task, is out."""

@@ -83,9 +83,9 @@ class Limit:
         """Return what a token of `model` costs a tenant, None where it has no price."""
         return self._prices.of(alias_of(model), face, tenant)
 
-    def grant(self, bundle: Bundle, exchange: Exchange, *, has_budget: bool) -> Granted | None:
+    def grant(self, bundle: Bundle, exchange: Exchange) -> Granted | None:
         """Reserve at once what `exchange` can come to; None where it has to wait, or go."""
-        amounts = self._amounts(exchange, has_budget=has_budget)
+        amounts = self._amounts(exchange, has_budget=bundle.has_budget)
         lefts = bundle.take(amounts)
         if lefts is None:
             return None

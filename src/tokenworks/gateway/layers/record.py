@@ -43,7 +43,7 @@ class Record:
         except asyncio.CancelledError:
             await self.abandon(exchange, b"")
             raise
-        reply = msgspec.structs.replace(reply, headers=(*reply.headers, *marks(exchange)))
+        reply = msgspec.structs.replace(reply, headers=(*reply.headers, *_marks(exchange)))
         if not isinstance(reply.body, bytes):
             return msgspec.structs.replace(reply, body=_Recorded(self, exchange, reply.body))
         try:
@@ -210,7 +210,7 @@ def _settle(exchange: Exchange, entry: RequestEntry) -> None:
         exchange.written(entry)
 
 
-def marks(exchange: Exchange) -> tuple[tuple[str, str], ...]:
+def _marks(exchange: Exchange) -> tuple[tuple[str, str], ...]:
     """Return what the caller is told about the answer besides the answer."""
     label = () if exchange.label is None else (("x-tokenworks-label", str(exchange.label)),)
     if answered_by := next((one.to for one in reversed(exchange.sent) if one.ended == "ok"), ""):

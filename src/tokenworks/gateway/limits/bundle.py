@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tokenworks.gateway.limits.claims import Claim, Standing
-from tokenworks.gateway.limits.counters import RATES, Bucket, LocalCounters, whole_in_s
+from tokenworks.gateway.limits.claims import BUDGETS, Claim, Standing
+from tokenworks.gateway.limits.counters import RATES, Bucket, LocalCounters, let_go, whole_in_s
 from tokenworks.gateway.limits.told import duration, headers
 
 
@@ -58,6 +58,7 @@ class Bundle:
         self._counters = counters
         self._parts = [_Part(claim, counters, at) for claim in claims]
         self._short = _short(self._parts)
+        self.has_budget = any(claim.kind in BUDGETS for claim in claims)
 
     def take(self, amounts: Amounts) -> Lefts | None:
         """Grant a request; return what is left, None where it has to wait or go."""
@@ -86,11 +87,7 @@ class Bundle:
         held, now = self._counters.held, self._counters.now()
         for part in self._parts:
             if part.bucket is None:
-                left = held.get(part.name, 0) - amounts[part.which]
-                if left:
-                    held[part.name] = left
-                else:
-                    held.pop(part.name, None)
+                let_go(held, part.name, amounts[part.which])
             elif part.which == 0:
                 level = part.bucket.fill(part.limit, now) + amounts.likely - tokens
                 part.bucket.level = min(part.limit, level)

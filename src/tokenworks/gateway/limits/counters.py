@@ -87,11 +87,7 @@ class LocalCounters:
                 bucket = self._bucket(claim, now)
                 bucket.level = min(claim.limit, bucket.level + claim.amount - tokens)
             elif not _is_rate(claim):
-                left = self.held.get(claim.name, 0) - claim.amount
-                if left:
-                    self.held[claim.name] = left
-                else:
-                    self.held.pop(claim.name, None)
+                let_go(self.held, claim.name, claim.amount)
 
     async def close(self) -> None:
         """Nothing to let go of."""
@@ -151,6 +147,15 @@ class LocalCounters:
 
 def _of_rate(claim: Claim, level: float) -> Standing:
     return Standing(claim=claim, remaining=max(0, int(level)), reset_s=whole_in_s(claim.limit, level))
+
+
+def let_go(held: dict[str, int], name: str, amount: int) -> None:
+    """Take `amount` off what is held under `name`; nothing stays of a name that holds nothing."""
+    left = held.get(name, 0) - amount
+    if left:
+        held[name] = left
+    else:
+        held.pop(name, None)
 
 
 def whole_in_s(limit: int, level: float) -> float:

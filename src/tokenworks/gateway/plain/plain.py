@@ -100,7 +100,7 @@ class Plain:
         if link is None:
             return False
         exchange = _exchange(plan, endpoint, conversation.request_id, asked, body)
-        granted = self._limit.grant(plan.bundle, exchange, has_budget=plan.has_budget)
+        granted = self._limit.grant(plan.bundle, exchange)
         if granted is None:
             link.give_back()
             return False

@@ -47,7 +47,6 @@ class Plan:
     door: Door
     ruling: Ruling  # that has permitted the one destination there is
     bundle: Bundle
-    has_budget: bool
     price: Price | None
     weight: float
     priority: Priority
@@ -151,7 +150,6 @@ class Plans:
             door=door,
             ruling=ruling,
             bundle=bundle,
-            has_budget=any(bound.has_budget for bound in bounds),
             price=self._limit.price(model, tenant=who.tenant),
             weight=share.weight,
             priority=max(Priority.INTERACTIVE, share.priority),
