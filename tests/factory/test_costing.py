@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from metering.costs import COSTS, OCTOBER
 from tokenworks.cli.main import app
 from tokenworks.core.errors import ConfigError, IntegrityError, TokenworksError
-from tokenworks.factory.billing import Billed, bill, carbon, check_bill
+from tokenworks.factory.billing import bill, carbon, check_bill
 from tokenworks.factory.costing import costing
 from tokenworks.factory.deferring import deferring
 from tokenworks.ledger.entries import RequestEntry
@@ -86,7 +87,7 @@ def test_the_statement_and_the_tables_agree_and_a_difference_is_an_error(home):
     check_bill(settings, billed)
     key, sums = next(iter(billed.table.items()))
     with pytest.raises(IntegrityError, match="1 figures of the statement are not those of the ledger's tables"):
-        check_bill(settings, Billed(statement=billed.statement, table={**billed.table, key: sums._replace(requests=9)}))
+        check_bill(settings, msgspec.structs.replace(billed, table={**billed.table, key: sums._replace(requests=9)}))
 
 
 def test_the_command_prints_text_json_csv_and_focus(home):

@@ -37,7 +37,7 @@ def check(
     ours: Context = context.obj
     ours = Context(ours.home, ours.config, as_json=True) if as_json else ours
     log_to_stderr(ours.settings.telemetry.log)
-    report = try_claim(read_claim(claim), read_tables(tables))
+    report = try_claim(read_claim(claim), read_tables(tables), ours.settings)
     text = markdown(report)
     if out is not None:
         write_atomic(out, text.encode())
@@ -78,4 +78,5 @@ address = "http://127.0.0.1:8000"
 # folder = "~/models/mine"     # or an engine of this machine
 # prompts = "ours.jsonl"       # your own: {"prompt": "..."} on each line
 # usd_per_hour = 2.35
+# metered = true               # the wall meter that is configured here stands before that machine
 """

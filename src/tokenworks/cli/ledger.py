@@ -76,13 +76,20 @@ def verify(
 @group.command()
 def stats(
     context: typer.Context,
-    since: Annotated[float | None, typer.Option(help="Only entries after this Unix time.")] = None,
+    since: Annotated[float | None, typer.Option(help="Only entries at or after this Unix time.")] = None,
+    month: Annotated[str, typer.Option(help="Only entries of a month in UTC, as a statement has them: 2026-10.")] = "",
 ) -> None:
-    """Sum requests, tokens and times from the entries themselves."""
+    """Sum requests, tokens, joules, costs and times from the entries themselves."""
+    from tokenworks.core.errors import ConfigError
     from tokenworks.ledger.views import stats as summed
+    from tokenworks.metering.money.month import month_of
 
     ours: Context = context.obj
-    found = summed(ours.settings.home_path / "ledger", since)
+    if month and since is not None:
+        raise ConfigError("--since and --month: give one of them")
+    span = month_of(month) if month else None
+    begin, end = (span.begin, span.end) if span is not None else (since, None)
+    found = summed(ours.settings.home_path / "ledger", begin, end)
     table = msgspec.to_builtins(found)
     ours.show(found, "\n".join(_pairs(table)))
 

@@ -14,8 +14,10 @@ from tokenworks.ledger.reader import read
 from tokenworks.ledger.sql.views import open_views
 from tokenworks.metering.carbon.footprint import Footprint, footprint, work_of
 from tokenworks.metering.money.costs_file import NAME
+from tokenworks.metering.money.energy import Metering
 from tokenworks.metering.money.focus import focus_csv, focus_rows
 from tokenworks.metering.money.hosted import HostedPrices
+from tokenworks.metering.money.metered import metered_hours
 from tokenworks.metering.money.month import month_of
 from tokenworks.metering.money.reconcile import reconcile
 from tokenworks.metering.money.shown import statement_csv
@@ -31,6 +33,7 @@ class Billed(msgspec.Struct, frozen=True, kw_only=True):
 
     statement: Statement
     table: Table
+    metering: Metering
 
     def csv(self) -> str:
         """Return its lines as CSV."""
@@ -61,15 +64,19 @@ def bill(
     log.
     """
     wanted = Wanted(
-        month=month_of(month), currency=settings.prices.currency, tenant=tenant, basis=basis, charge=charge, into=into
-    )
+        month=month_of(month), currency=settings.prices.currency, tenant=tenant, basis=basis, charge=charge, into=into,
+        node=settings.costs.node,
+    )  # fmt: skip
     sheet = costs_sheet(settings)
     hosted: Callable[[str, Sums], int | None] | None = None
     if sheet is not None and sheet.file.compare:
         hosted = HostedPrices(sheet, wanted.month, into=wanted.currency)
-    table, entries = month_sums(settings.home_path / "ledger", wanted.month)
-    found = statement(table, wanted, now=now, ledger=entries, sheet=sheet, hosted=hosted)
-    return Billed(statement=found, table=table)
+    sums = month_sums(settings.home_path / "ledger", wanted.month)
+    metering = Metering(*metered_hours(sums.energy, wanted.month))
+    found = statement(
+        sums.table, wanted, now=now, ledger=sums.ledger, sheet=sheet, hosted=hosted, metering=metering
+    )  # fmt: skip
+    return Billed(statement=found, table=sums.table, metering=metering)
 
 
 def carbon(settings: Settings, month: str, *, now: float, models: tuple[int, int] = (0, 0)) -> Footprint:
@@ -81,16 +88,19 @@ def carbon(settings: Settings, month: str, *, now: float, models: tuple[int, int
     if sheet is None:
         raise ConfigError(f"there is no costs file at {settings.home_path / NAME}; it says which machines there are")
     root = settings.home_path / "ledger"
-    table, _ = month_sums(root, span)
+    sums = month_sums(root, span)
     work = work_of((entry for _, entry in read(root)), span, models=models[0], parameters=models[1])
-    return footprint(sheet, table, work, span, until=now)
+    return footprint(sheet, sums.table, work, span, until=now, read=sums.energy, name=settings.costs.node)
 
 
 def check_bill(settings: Settings, billed: Billed) -> None:
     """Raise `IntegrityError` where the ledger's tables add up to anything else than the statement."""
     home = settings.home_path
     with open_views(home / "ledger", home / "views", settings.catalog_url) as views:
-        different = reconcile(views, billed.table, month_of(billed.statement.month))
+        different = reconcile(
+            views, billed.table, month_of(billed.statement.month), ledger=billed.statement.ledger,
+            hours=billed.metering.hours,
+        )  # fmt: skip
     if different:
         first = different[0]
         raise IntegrityError(

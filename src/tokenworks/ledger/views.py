@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from tokenworks.ledger.entries import AnyEntry, EnergyEntry, FeedbackEntry, ReleaseEntry, RequestEntry
+from tokenworks.ledger.metered import began_at, engine_s_of, is_sound, joules_of, within
 from tokenworks.ledger.position import Position
 from tokenworks.ledger.reader import read
 from tokenworks.ledger.spending import charged_micro
@@ -28,6 +29,7 @@ class Energy(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     gap_s: float
     meters: dict[str, float]  # joules by grade
+    doubtful: int = 0  # entries that cannot be meant: nothing of them is in these sums
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,9 +68,22 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     request: RequestEntry | None
 
 
-def stats(root: Path, since: float | None = None) -> Stats:
-    """Return sums over every entry at or after `since`."""
-    return sum_up(entry for _, entry in read(root) if since is None or entry.at >= since)
+def stats(root: Path, since: float | None = None, until: float | None = None) -> Stats:
+    """Return sums over every entry at or after `since` and before `until`.
+
+    Metered energy counts by the part of its time that lies between them, as it does in a statement.
+    """
+    begin, end = -math.inf if since is None else since, math.inf if until is None else until
+    return sum_up(_between((entry for _, entry in read(root)), begin, end))
+
+
+def _between(entries: Iterable[AnyEntry], begin: float, end: float) -> Iterator[AnyEntry]:
+    for entry in entries:
+        if isinstance(entry, EnergyEntry) and is_sound(entry):
+            if began_at(entry) < end and (part := within(entry, begin, end)) is not None:
+                yield part
+        elif begin <= entry.at < end:
+            yield entry
 
 
 def sum_up(entries: Iterable[AnyEntry]) -> Stats:
@@ -89,8 +104,8 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
             energy.append(entry)
         elif isinstance(entry, ReleaseEntry):
             releases += 1
-    metered = [entry for entry in requests if entry.joules is not None]
-    joules = sum(entry.joules or 0.0 for entry in metered)
+    metered = [(entry, joules) for entry in requests if (joules := joules_of(entry)) is not None]
+    joules = sum(joules for _, joules in metered)
     asked = [entry for entry in requests if not entry.part_of]  # not samples: their answer has the sum of them
     answered = [entry for entry in asked if entry.outcome == "ok"]
     latency, ttft = sorted(entry.latency_s for entry in answered), sorted(entry.ttft_s for entry in answered)
@@ -104,9 +119,9 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
         completion_tokens=sum(entry.completion_tokens for entry in asked),
         price_micro=sum(charged_micro(entry) for entry in requests),
         cost_micro=sum(entry.cost_micro for entry in requests),
-        engine_s=sum(entry.engine_s for entry in requests),
+        engine_s=sum(map(engine_s_of, requests)),
         joules=joules,
-        joules_error=sum(entry.joules * entry.joules_error for entry in metered if entry.joules) / (joules or 1.0),
+        joules_error=sum(joules * entry.joules_error for entry, joules in metered) / (joules or 1.0),
         metered=len(metered),
         energy=_energy(energy, joules) if energy else None,
         latency_p50_s=percentile(latency, 0.5),
@@ -121,8 +136,9 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
     )
 
 
-def _energy(entries: Sequence[EnergyEntry], told_j: float) -> Energy:
+def _energy(every: Sequence[EnergyEntry], told_j: float) -> Energy:
     meters: dict[str, float] = {}
+    entries = [entry for entry in every if is_sound(entry)]
     for entry in entries:
         meters[entry.meter] = meters.get(entry.meter, 0.0) + entry.metered_j
     metered_j, requests_j = sum(meters.values()), sum(entry.requests_j for entry in entries)
@@ -136,8 +152,9 @@ def _energy(entries: Sequence[EnergyEntry], told_j: float) -> Energy:
         unsettled_j=requests_j - untold_j - told_j,
         error=sum(entry.metered_j * entry.error for entry in entries) / (metered_j or 1.0),
         seconds=sum(entry.seconds for entry in entries),
-        gap_s=sum(entry.gap_s for entry in entries) + entries[-1].waiting_s,
+        gap_s=sum(entry.gap_s for entry in entries) + (entries[-1].waiting_s if entries else 0.0),
         meters=meters,
+        doubtful=len(every) - len(entries),
     )
 
 

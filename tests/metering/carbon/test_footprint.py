@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from metering.costs import COSTS, OCTOBER
 from tokenworks.core.errors import ConfigError
 from tokenworks.core.toml import parse_toml
-from tokenworks.ledger.entries import StageEntry
+from tokenworks.ledger.entries import EnergyEntry, StageEntry
 from tokenworks.metering.carbon.footprint import Work, footprint, footprint_lines, work_of
+from tokenworks.metering.carbon.making import Made, making
 from tokenworks.metering.money.costs_file import CostFile, Sheet
 from tokenworks.metering.money.month import month_of
 from tokenworks.metering.money.sums import add_up
@@ -83,7 +84,7 @@ def test_the_log_says_how_many_workflows_there_were_and_how_long_models_were_mad
         StageEntry(at=OCTOBER, seconds=9.0, hit=True, **stage),
         StageEntry(at=MONTH.end, seconds=9.0, hit=False, **stage),
     ]
-    assert work_of(entries, MONTH) == Work(workflows=3, making_s=30.0)
+    assert work_of(entries, MONTH) == Work(workflows=3, making_s=30.0, stages=((OCTOBER - 30.0, OCTOBER),))
 
 
 def test_figures_may_go_by_a_signal_and_say_how_much_it_does_not_cover(tmp_path):
@@ -102,3 +103,53 @@ def test_figures_may_go_by_a_signal_and_say_how_much_it_does_not_cover(tmp_path)
 def test_what_the_costs_file_does_not_say_is_named(extra, said):
     with pytest.raises(ConfigError, match=said):
         footprint(made(extra), {}, Work(), MONTH, until=MONTH.end)
+
+
+def of_meter(at: float, **joules: float) -> EnergyEntry:
+    return EnergyEntry(at=at, seconds=3600.0, metered_j=sum(joules.values()), meter="rapl", error=0.05, **joules)
+
+
+def test_metered_hours_count_as_metered_and_the_others_by_the_model():
+    read = [of_meter(MONTH.begin + 3600, idle_j=7.2e6, requests_j=3.6e6)]
+    found = footprint(made(), {}, Work(), MONTH, until=MONTH.begin + 2 * 3600, read=read)
+    assert found.metered_kwh == pytest.approx(3 * 1.54)
+    assert found.consumer.energy_kwh == found.drawn_kwh == pytest.approx((3 + 2) * 1.54)
+    text = "\n".join(footprint_lines(found))
+    assert "drawn      7.700 kWh, 4.620 of them metered" in text
+    assert "metered by rapl" in text
+
+
+def test_while_a_model_is_made_what_requests_took_is_still_the_consumers():
+    read = [of_meter(MONTH.begin + 3600, idle_j=3.6e6, other_j=7.2e6, requests_j=1.8e6)]
+    work = Work(making_s=1800.0, models=1, stages=((MONTH.begin, MONTH.begin + 1800.0),))
+    found = footprint(made(), {}, work, MONTH, until=MONTH.begin + 3600, read=read)
+    assert found.provider.energy_kwh == pytest.approx((1 + 2) / 2 * 1.54)
+    assert found.consumer.energy_kwh == pytest.approx((3.5 - 1.5) * 1.54)
+
+
+def test_stages_at_the_same_time_have_the_meters_joules_once():
+    entries = [of_meter(MONTH.begin + 3600, idle_j=3.6e6)]
+    twice = ((MONTH.begin, MONTH.begin + 900), (MONTH.begin + 300, MONTH.begin + 1800))
+    assert making(entries, twice, MONTH) == Made(pytest.approx(1.8e6), pytest.approx(1800.0))
+
+
+spans = st.tuples(st.floats(0, 5 * 3600), st.floats(0, 3600)).map(
+    lambda pair: (MONTH.begin + pair[0], MONTH.begin + sum(pair))
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(spans, max_size=6), st.lists(st.tuples(*[st.floats(0, 1e7)] * 3), max_size=4))
+def test_consumer_and_provider_share_what_was_metered(stages, joules):
+    read = [
+        of_meter(MONTH.begin + 3600 * (at + 1), idle_j=idle, other_j=other, requests_j=requests)
+        for at, (idle, other, requests) in enumerate(joules)
+    ]
+    work = Work(making_s=sum(until - since for since, until in stages), stages=tuple(stages))
+    found = footprint(made(), {}, work, MONTH, until=MONTH.begin + 6 * 3600, read=read)
+    beside = making(read, stages, MONTH)
+    rest_s = max(0.0, work.making_s - beside.seconds)
+    busier = 6 * 1.54 * rest_s / 3600  # kWh that making took beyond what is modelled of machines that stand idle
+    assert found.provider.energy_kwh >= 0
+    if found.consumer.energy_kwh > 0:
+        assert found.consumer.energy_kwh + found.provider.energy_kwh == pytest.approx(found.drawn_kwh + busier)

@@ -220,19 +220,19 @@ def test_the_ledgers_tables_in_sql_say_the_same(given_entries, tmp_path_factory)
     with Ledger(folder / "log", "gateway-0") as ledger:
         for entry in given_entries:
             ledger.append(entry)
-    table, read = month_sums(folder / "log", MONTH)
-    assert sum(read.values()) == len(given_entries)
+    found = month_sums(folder / "log", MONTH)
+    assert sum(found.ledger.values()) == len(given_entries)
     with Views(folder / "log", Sqlite(folder / "ledger.db")) as views:
-        assert reconcile(views, table, MONTH) == []
+        assert reconcile(views, found.table, MONTH, ledger=found.ledger) == []
 
 
 def test_a_statement_that_the_tables_contradict_is_found_out(tmp_path, request_entry: Make):
     with Ledger(tmp_path / "log", "gateway-0") as ledger:
         ledger.append(request_entry(cost_micro=5))
-    table, _ = month_sums(tmp_path / "log", MONTH)
-    key, sums = next(iter(table.items()))
+    found = month_sums(tmp_path / "log", MONTH)
+    key, sums = next(iter(found.table.items()))
     with Views(tmp_path / "log", Sqlite(tmp_path / "ledger.db")) as views:
-        wrong = reconcile(views, {key: sums._replace(cost_micro=6)}, MONTH)
+        wrong = reconcile(views, {key: sums._replace(cost_micro=6)}, MONTH, ledger=found.ledger)
     assert [(one.tenant, one.figure, one.statement, one.tables) for one in wrong] == [("acme", "cost_micro", 6, 5)]
 
 

@@ -7,6 +7,7 @@ the clock at the first text and at the end, and the usage that the server report
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tokenworks.core.errors import ConfigError, EngineError
+from tokenworks.core.usage import NOTHING_SPENT, Spent
 
 PATIENCE_S = 300.0  # without a byte
 LATE_S = 0.05  # a client that asks so much later than planned measured itself
@@ -41,7 +43,9 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float
     prompt_tokens: int
     answer_tokens: int
-    joules: float | None = None
+    joules: float | None = None  # as the server tells
+    joules_error: float = 0.0  # standard uncertainty, as a share
+    meter: str = ""
 
     @property
     def tpot_s(self) -> float:
@@ -82,14 +86,16 @@ class Server:
         finally:
             writer.close()
         ended = time.monotonic()
-        usage, joules = _usage(received, self.url)
+        usage, spent = _usage(received, self.url)
         return Answered(
             asked_s=asked - origin,
             ttft_s=first - asked,
             latency_s=ended - asked,
             prompt_tokens=usage["prompt_tokens"],
             answer_tokens=usage["completion_tokens"],
-            joules=joules,
+            joules=spent.joules,
+            joules_error=spent.joules_error,
+            meter=spent.meter,
         )
 
     def _request(self, question: Question) -> bytes:
@@ -152,7 +158,7 @@ async def _received(reader: asyncio.StreamReader) -> tuple[float, bytes]:
     return first or time.monotonic(), b"".join(parts)
 
 
-def _usage(received: bytes, url: str) -> tuple[dict[str, int], float | None]:
+def _usage(received: bytes, url: str) -> tuple[dict[str, int], Spent]:
     head, _, body = received.partition(b"\r\n\r\n")
     status = head.split(b" ", 2)[1:2]
     if status != [b"200"]:
@@ -164,6 +170,15 @@ def _usage(received: bytes, url: str) -> tuple[dict[str, int], float | None]:
             event = msgspec.json.decode(line[5:].strip())
             if event.get("usage"):
                 usage = event["usage"]
-                joules = (usage.get("tokenworks") or {}).get("joules") if isinstance(usage, dict) else None
-                return usage, joules
+                return usage, _spent(usage.get("spent"))
     raise EngineError(f"{url}: its stream has no usage; a server is measured that knows stream_options.include_usage")
+
+
+def _spent(told: object) -> Spent:
+    """Return what a server of ours says that an answer took; nothing where it says what cannot be meant."""
+    try:
+        spent = msgspec.convert(told, Spent)
+    except msgspec.ValidationError:
+        return NOTHING_SPENT
+    known = spent.joules is not None and 0 <= spent.joules < math.inf and 0 <= spent.joules_error < math.inf
+    return spent if known else NOTHING_SPENT

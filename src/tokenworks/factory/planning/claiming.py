@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
@@ -17,11 +17,14 @@ from tokenworks.core.clock import iso
 from tokenworks.core.errors import ConfigError, DataError, EngineError
 from tokenworks.factory.planning.asking import Answered, NotReadyError, Question, Server, at_a_time
 from tokenworks.factory.planning.here import embedded
+from tokenworks.factory.planning.joules import JOULES, above_idle, joules_known
+from tokenworks.factory.planning.watching import Round, Watch, open_watch, why_not
 from tokenworks.planning.claims.claim import Claim, Run
 from tokenworks.planning.claims.explain import explain
 from tokenworks.planning.claims.judge import enough, judge
 from tokenworks.planning.claims.letter import Report, made_of
 from tokenworks.planning.tables import Tables
+from tokenworks.settings import Settings
 
 STARTING_S = 120.0  # a server may take to answer for the first time
 POOL, FITTINGS = 12, 3  # texts, and how often they are brought to length
@@ -30,34 +33,55 @@ log = structlog.get_logger()
 Texts = Callable[[int], list[str]]
 
 
-def try_claim(claim: Claim, tables: Tables) -> Report:
-    """Return the report on `claim`. Raises `EngineError` where nobody answers."""
-    return asyncio.run(_try(claim, tables))
+def try_claim(claim: Claim, tables: Tables, settings: Settings) -> Report:
+    """Return the report on `claim`. Raises `EngineError` where nobody answers.
+
+    Joules are those of the meter in `settings`, where it sees who answers, else what the answers tell.
+    """
+    return asyncio.run(_try(claim, tables, settings))
 
 
-async def _try(claim: Claim, tables: Tables) -> Report:
+async def _try(claim: Claim, tables: Tables, settings: Settings) -> Report:
     began = time.monotonic()
-    async with _server(claim) as server:
+    blind = why_not(claim.run, settings) if JOULES in claim.claim.claimed else "no claim is made about joules"
+    watching: AbstractAsyncContextManager[Watch | None] = nullcontext() if blind else open_watch(settings)
+    async with watching as watch, _server(claim) as server:
         await _awake(server)
         texts = await _texts(claim, server)
         rounds: dict[str, list[float]] = {}
         every: list[Answered] = []
         await _round(claim, server, texts)  # warm: connections, caches, clocks
+        looks = [await watch.idle(claim.rule.idle_s)] if watch is not None else []
         while not enough(rounds, claim) and time.monotonic() - began < claim.rule.most_s:
-            found = await _round(claim, server, texts)
+            found = await _watched(watch, _round(claim, server, texts))
             every += found
             for name, value in figures(found, claim.run).items():
                 rounds.setdefault(name, []).append(value)
+            if watch is not None:
+                rounds[JOULES] = above_idle(watch, looks)
             log.info(
                 "round of a claim", number=len(rounds["tokens_per_s"]), tokens_per_s=round(rounds["tokens_per_s"][-1])
             )
+        looks += [await watch.idle(claim.rule.idle_s)] if watch is not None else []
     lengths = (float(np.mean([a.prompt_tokens for a in every])), float(np.mean([a.answer_tokens for a in every])))
-    claim = as_seen(claim, lengths)
-    judged = judge(rounds, claim, missing(claim))
+    claim, lacking = as_seen(claim, lengths), missing(claim)
+    lacking[JOULES], known = joules_known(watch, blind, looks, rounds, every)
+    judged = judge(rounds, claim, lacking, {JOULES: known})
+    besides = [known.besides] if JOULES in claim.claim.claimed and known.besides else []
     return made_of(
-        claim, judged, explain(claim, judged, tables), asked=len(every), seconds=time.monotonic() - began,
+        claim, judged, [*explain(claim, judged, tables), *besides], asked=len(every), seconds=time.monotonic() - began,
         lengths=lengths, at=iso(time.time()),
     )  # fmt: skip
+
+
+async def _watched(watch: Watch | None, round_: Awaitable[list[Answered]]) -> list[Answered]:
+    if watch is None:
+        return await round_
+    found, taken = await watch.over(round_)
+    told = [one.joules for one in found if one.joules is not None]
+    tokens = sum(one.answer_tokens for one in found)
+    watch.rounds.append(Round(taken, tokens, sum(told) if len(told) == len(found) else None))
+    return found
 
 
 def as_seen(claim: Claim, lengths: tuple[float, float]) -> Claim:
@@ -80,7 +104,7 @@ def figures(found: Sequence[Answered], run: Run) -> dict[str, float]:
         values["tpot_p95_s"] = float(np.quantile(several, 0.95))
     joules = [one.joules for one in found if one.joules is not None]
     if len(joules) == len(found):
-        values["joules_per_token"] = sum(joules) / tokens
+        values[JOULES] = sum(joules) / tokens
     if run.usd_per_hour is not None:
         values["usd_per_million"] = run.usd_per_hour / (values["tokens_per_s"] * 3600) * 1e6
     return values
@@ -89,7 +113,6 @@ def figures(found: Sequence[Answered], run: Run) -> dict[str, float]:
 def missing(claim: Claim) -> dict[str, str]:
     """Return why a figure may not have been measured."""
     return {
-        "joules_per_token": "the server's answers carry no joules: no meter",
         "usd_per_million": "what the machines cost is not said: run.usd_per_hour",
     }
 

@@ -8,21 +8,25 @@ what was drawn and worn while a model was made is the provider's alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from tokenworks.core.errors import ConfigError
-from tokenworks.ledger.entries import AnyEntry, RequestEntry, StageEntry
+from tokenworks.ledger.entries import AnyEntry, EnergyEntry, RequestEntry, StageEntry
 from tokenworks.metering.carbon.intensity import TABLE, Average, average, read_signal
+from tokenworks.metering.carbon.making import making
 from tokenworks.metering.money.costs_file import Node, Sheet
-from tokenworks.metering.money.machines import busy_by_hour
+from tokenworks.metering.money.drawn import Drawing, metered_node
+from tokenworks.metering.money.energy import Energy, Metering, energy_lines, energy_of
+from tokenworks.metering.money.metered import metered_hours
 from tokenworks.metering.money.month import Month
-from tokenworks.metering.money.node import HOUR_S, YEAR_H, hours_of, power_kw
+from tokenworks.metering.money.node import HOUR_S, YEAR_H, power_kw
 from tokenworks.metering.money.sums import TRIAL, Key, Sums
 
 G_PER_KG = 1000.0
+JOULES_PER_KWH = 3.6e6
 Grams = Callable[[float], "float | None"]
 
 
@@ -33,6 +37,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     making_s: float = 0.0  # seconds of the line's stages, data and evaluation included, cache hits left out
     models: int = 0  # versions that were registered
     parameters: int = 0  # of those
+    stages: tuple[tuple[float, float], ...] = ()  # Unix times when those stages began and ended
 
 
 class Persona(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,18 +64,35 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     hours_unknown: int  # hours that the signal does not cover: counted with the zone's average
     consumer: Persona
     provider: Persona
+    drawn_kwh: float  # by all machines, with the building's share
+    metered_kwh: float  # of that; the rest is modelled
+    energy: Energy | None  # by the meter, hour by hour; None: none was read
 
 
-def footprint(sheet: Sheet, table: Mapping[Key, Sums], work: Work, month: Month, *, until: float) -> Footprint:
-    """Return the carbon of a month until `until`; raise `ConfigError` where the costs file lacks nodes or a zone."""
+def footprint(
+    sheet: Sheet, table: Mapping[Key, Sums], work: Work, month: Month, *, until: float,
+    read: Sequence[EnergyEntry] = (), name: str = "",
+) -> Footprint:  # fmt: skip
+    """Return the carbon of a month until `until`.
+
+    `read` is what the ledger has of the meter before the machine called `name`: what was metered counts, and only the
+    rest is modelled. Raises `ConfigError` where the costs file lacks nodes or a zone.
+    """
     if not sheet.file.nodes:
         raise ConfigError(f"{sheet.where}: carbon needs [[nodes]] with idle_kw and busy_kw")
     base, grams = intensity_of(sheet)
-    drawn = _drawn(sheet, table, month, min(month.end, until), base, grams)
+    own, metering = metered_node(sheet, name), Metering(*metered_hours(read, month))
+    drawing = Drawing(
+        sheet, table, begin=month.begin, end=min(month.end, until), own=own, metered=metering.hours
+    )  # fmt: skip
+    drawn = _drawn(drawing, base, grams)
     mean = drawn.operational_g / drawn.energy_kwh if drawn.energy_kwh else base.g_per_kwh
-    provider = _provider(sheet.file.nodes[0], work, mean)
-    floor_kwh = _making_kwh(sheet.file.nodes[0], work, utilisation=0.0)
-    consumed_kwh = max(0.0, drawn.energy_kwh - floor_kwh)
+    node = own or sheet.file.nodes[0]
+    made = making(read if own is not None else (), work.stages, month)
+    metered_kwh = made.joules / JOULES_PER_KWH / node.metered_share * node.pue
+    rest_s = max(0.0, work.making_s - made.seconds)
+    provider = _provider(node, work, mean, metered_kwh + _making_kwh(node, rest_s, utilisation=1.0))
+    consumed_kwh = max(0.0, drawn.energy_kwh - metered_kwh - _making_kwh(node, rest_s, utilisation=0.0))
     consumer = Persona(
         energy_kwh=consumed_kwh,
         operational_g=consumed_kwh * mean,
@@ -84,6 +106,9 @@ def footprint(sheet: Sheet, table: Mapping[Key, Sums], work: Work, month: Month,
         hours_unknown=drawn.hours_unknown,
         consumer=msgspec.structs.replace(consumer, per=_per_answer(consumer.total_g, table, work)),
         provider=provider,
+        drawn_kwh=drawn.energy_kwh,
+        metered_kwh=drawn.metered_kwh,
+        energy=energy_of(metering, month, told_uj=sum(one.joules_micro for one in table.values()), until=until),
     )
 
 
@@ -104,32 +129,30 @@ class _Drawn(NamedTuple):
     """What the machines drew and wore for requests and for nobody."""
 
     energy_kwh: float
+    metered_kwh: float
     operational_g: float
     embodied_g: float
     hours_unknown: int
 
 
-def _drawn(
-    sheet: Sheet, table: Mapping[Key, Sums], month: Month, end: float, base: Average, grams: Grams | None
-) -> _Drawn:
-    busy = busy_by_hour(sheet, table, month, end)
-    energy, operational, embodied, unknown = 0.0, 0.0, 0.0, 0
-    for node in sheet.file.nodes:
-        for at in hours_of(node, month.begin, end):
-            part = min(HOUR_S, end - at) / HOUR_S
-            kwh = float(power_kw(node, busy.get(int(at // HOUR_S), 0.0))) * node.pue * part
-            value = base.g_per_kwh if grams is None else grams(at)
+def _drawn(drawing: Drawing, base: Average, grams: Grams | None) -> _Drawn:
+    energy, metered, operational, embodied, unknown = 0.0, 0.0, 0.0, 0.0, 0
+    for node in drawing.sheet.file.nodes:
+        for drawn in drawing.of(node):
+            value = base.g_per_kwh if grams is None else grams(drawn.at)
             unknown += value is None
-            energy += kwh
-            operational += kwh * (base.g_per_kwh if value is None else value)
-            embodied += _embodied_g(node, part * HOUR_S)
-    return _Drawn(energy, operational, embodied, unknown)
+            energy += float(drawn.kwh)
+            metered += float(drawn.metered_kwh)
+            operational += float(drawn.kwh) * (base.g_per_kwh if value is None else value)
+            embodied += _embodied_g(node, drawn.part_s)
+    return _Drawn(energy, metered, operational, embodied, unknown)
 
 
-def _provider(node: Node, work: Work, g_per_kwh: float) -> Persona:
-    """Return what making models took: the whole machine, busy, for as long as its stages ran."""
-    energy = _making_kwh(node, work, utilisation=1.0)
-    made = Persona(energy_kwh=energy, operational_g=energy * g_per_kwh, embodied_g=_embodied_g(node, work.making_s))
+def _provider(node: Node, work: Work, g_per_kwh: float, energy_kwh: float) -> Persona:
+    """Return what making models took: the whole machine for as long as its stages ran, less what requests took."""
+    made = Persona(
+        energy_kwh=energy_kwh, operational_g=energy_kwh * g_per_kwh, embodied_g=_embodied_g(node, work.making_s)
+    )
     units = {"model": work.models, "million parameters": work.parameters / 1e6}
     return msgspec.structs.replace(made, per={unit: made.total_g / count for unit, count in units.items() if count})
 
@@ -146,8 +169,8 @@ def _per_answer(total_g: float, table: Mapping[Key, Sums], work: Work) -> dict[s
     return {unit: total_g / count for unit, count in units.items() if count}
 
 
-def _making_kwh(node: Node, work: Work, *, utilisation: float) -> float:
-    return float(power_kw(node, utilisation)) * node.pue * work.making_s / HOUR_S
+def _making_kwh(node: Node, seconds: float, *, utilisation: float) -> float:
+    return float(power_kw(node, utilisation)) * node.pue * seconds / HOUR_S
 
 
 def _embodied_g(node: Node, seconds: float) -> float:
@@ -158,17 +181,23 @@ def work_of(entries: Iterable[AnyEntry], month: Month, *, models: int = 0, param
     """Return what the log says of a month besides its sums."""
     conversations: set[tuple[str, str]] = set()
     alone, seconds = 0, 0.0
+    stages = []
     for entry in entries:
         if not month.begin <= entry.at < month.end:
             continue
         if isinstance(entry, StageEntry):
-            seconds += 0.0 if entry.hit else entry.seconds
+            if not entry.hit:
+                seconds += entry.seconds
+                stages.append((entry.at - entry.seconds, entry.at))
         elif isinstance(entry, RequestEntry) and entry.outcome == "ok" and entry.arm != "shadow":
             if entry.conversation:
                 conversations.add((entry.tenant, entry.conversation))
             else:
                 alone += 1
-    return Work(workflows=alone + len(conversations), making_s=seconds, models=models, parameters=parameters)
+    return Work(
+        workflows=alone + len(conversations), making_s=seconds, models=models, parameters=parameters,
+        stages=tuple(stages),
+    )  # fmt: skip
 
 
 def footprint_lines(found: Footprint) -> list[str]:
@@ -182,4 +211,5 @@ def footprint_lines(found: Footprint) -> list[str]:
             f"+ embodied {one.embodied_g / G_PER_KG:.3f} kg CO2e, {one.energy_kwh:.3f} kWh"
         )
         lines += [f"  SCI {grams:.6g} g per {unit}" for unit, grams in one.per.items()]
-    return lines
+    lines.append(f"drawn      {found.drawn_kwh:.3f} kWh, {found.metered_kwh:.3f} of them metered")
+    return [*lines, *energy_lines(found.energy, modelled=True)]

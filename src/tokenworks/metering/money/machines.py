@@ -7,9 +7,11 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import msgspec
 
-from tokenworks.metering.money.costs_file import Sheet
+from tokenworks.metering.money.costs_file import Node, Sheet
+from tokenworks.metering.money.drawn import Drawing
+from tokenworks.metering.money.metered import Hours
 from tokenworks.metering.money.month import Month
-from tokenworks.metering.money.node import HOUR_S, hour_cost, hours_of, power_kw
+from tokenworks.metering.money.node import HOUR_S, exact, hour_cost, kwh_price
 from tokenworks.metering.money.sums import MICRO, Key, Sums
 
 KINDS = ("capital", "interest", "staff", "upkeep", "rent", "energy")
@@ -24,24 +26,32 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
     by_kind: dict[str, int]  # capital, interest, staff, upkeep, rent, energy; they add up to the total
     hours: int  # of all machines
     busy_share: float  # of the time of all engines, the part with work; an hour cannot count for more than all of it
-    energy_kwh: float  # by the power of idle and busy machines, with the building's share
+    energy_kwh: float  # with the building's share
+    metered_kwh: float  # of it, by the meter; the rest by the power of idle and busy machines
 
 
-def machines(sheet: Sheet, table: Mapping[Key, Sums], month: Month, *, until: float, into: str) -> Machines | None:
-    """Return what the machines cost from the month's beginning until `until`; None where the file names none."""
+def machines(
+    sheet: Sheet, table: Mapping[Key, Sums], month: Month, *, until: float, into: str, metered: Hours | None = None,
+    own: Node | None = None,
+) -> Machines | None:  # fmt: skip
+    """Return what the machines cost from the month's beginning until `until`; None where the file names none.
+
+    The energy of `own` is what was `metered` where something was, else what its power says.
+    """
     if not sheet.file.nodes:
         return None
     end = min(month.end, until)
-    share = busy_by_hour(sheet, table, month, end)
+    drawing = Drawing(sheet, table, begin=month.begin, end=end, own=own, metered=metered or {})
     kinds = dict.fromkeys(KINDS, Decimal())
-    hours, energy_kwh = 0, Decimal()
+    hours, energy_kwh, metered_kwh = 0, Decimal(), Decimal()
     for node in sheet.file.nodes:
-        for at in hours_of(node, month.begin, end):
-            part = Decimal(str(min(HOUR_S, end - at))) / HOUR_S  # the hour under way counts as far as it has come
-            busy = share.get(int(at // HOUR_S), 0.0)
-            for kind, amount in zip(KINDS, hour_cost(sheet, node, at, utilisation=busy), strict=True):
+        for drawn in drawing.of(node):
+            part = exact(drawn.part_s) / HOUR_S  # the hour under way counts as far as it has come
+            fixed = hour_cost(sheet, node, drawn.at)
+            for kind, amount in zip(KINDS[:-1], fixed[:-1], strict=True):
                 kinds[kind] += amount * part
-            energy_kwh += power_kw(node, busy) * Decimal(str(node.pue)) * part
+            kinds["energy"] += drawn.kwh * kwh_price(sheet, drawn.at)
+            energy_kwh, metered_kwh = energy_kwh + drawn.kwh, metered_kwh + drawn.metered_kwh
             hours += 1
     by_kind = {kind: _micro(sheet, amount, into, month) for kind, amount in kinds.items()}
     used = sum(sums.cost_micro for key, sums in table.items() if not key.place)
@@ -52,23 +62,10 @@ def machines(sheet: Sheet, table: Mapping[Key, Sums], month: Month, *, until: fl
         idle_micro=total - used,
         by_kind=by_kind,
         hours=hours,
-        busy_share=sum(share.values()) / max(1, int(-(-(end - month.begin) // HOUR_S))),
+        busy_share=sum(drawing.busy.values()) / max(1, int(-(-(end - month.begin) // HOUR_S))),
         energy_kwh=float(energy_kwh),
+        metered_kwh=float(metered_kwh),
     )
-
-
-def busy_by_hour(sheet: Sheet, table: Mapping[Key, Sums], month: Month, end: float) -> dict[int, float]:
-    """Return for each hour with work the share of all engines' time that requests took."""
-    taken: dict[int, int] = {}
-    for key, sums in table.items():
-        if not key.place and sums.engine_us and key.hour * HOUR_S < end:
-            taken[key.hour] = taken.get(key.hour, 0) + sums.engine_us
-    engines: dict[int, int] = {}
-    for node in sheet.file.nodes:
-        for at in hours_of(node, month.begin, end):
-            hour = int(at // HOUR_S)
-            engines[hour] = engines.get(hour, 0) + node.engines
-    return {hour: min(1.0, us / (engines[hour] * HOUR_S * MICRO)) for hour, us in taken.items() if hour in engines}
 
 
 def _micro(sheet: Sheet, amount: Decimal, into: str, month: Month) -> int:

@@ -7,6 +7,7 @@ import io
 
 import msgspec
 
+from tokenworks.metering.money.energy import energy_lines
 from tokenworks.metering.money.statement import Due, Line, Statement
 
 MICRO = 1_000_000
@@ -45,8 +46,11 @@ def statement_lines(found: Statement) -> list[str]:
         )
         lines.append(f"           {kinds}")
         lines.append(
-            f"           {own.hours} hours, {own.busy_share:.1%} of the engines' time, {own.energy_kwh:.3f} kWh"
+            f"           {own.hours} hours, {own.busy_share:.1%} of the engines' time, {own.energy_kwh:.3f} kWh, "
+            f"{own.metered_kwh:.3f} of them metered"
         )
+    if found.energy is not None or own is not None:
+        lines += energy_lines(found.energy, modelled=own is not None)
     if found.idle_by:
         lines.append(f"idle       is borne by {found.idle_by}")
     lines += [f"note       {note}" for note in found.notes]

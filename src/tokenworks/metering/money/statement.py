@@ -12,6 +12,8 @@ from tokenworks.core.errors import ConfigError
 from tokenworks.metering.money.allocate import allocated
 from tokenworks.metering.money.apportion import apportion
 from tokenworks.metering.money.costs_file import IdleBy, Sheet
+from tokenworks.metering.money.drawn import metered_node
+from tokenworks.metering.money.energy import NOT_METERED, Energy, Metering, energy_of
 from tokenworks.metering.money.machines import Machines, machines
 from tokenworks.metering.money.month import Month
 from tokenworks.metering.money.sums import MICRO, Sums, Table, grouped, together
@@ -72,6 +74,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     uncosted: int  # requests with tokens whose cost nobody could tell
     unmetered: int  # requests without joules
     machines: Machines | None
+    energy: Energy | None  # by the meter; None: none was read, or one tenant's statement
     idle_by: str
     elsewhere_micro: int  # what servers elsewhere cost
     notes: tuple[str, ...] = ()
@@ -86,14 +89,22 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     basis: Basis = "usage"
     charge: Literal["showback", "chargeback"] = "showback"
     into: str = ""  # another currency, at the rates of the month's last day
+    node: str = ""  # the machine of the costs file that the meter stands before; empty: the only one
 
 
 def statement(
     table: Table, wanted: Wanted, *, now: float, ledger: Mapping[str, int], sheet: Sheet | None = None,
-    hosted: Hosted | None = None,
+    hosted: Hosted | None = None, metering: Metering = NOT_METERED,
 ) -> Statement:  # fmt: skip
-    """Return the statement of what `table` adds up, in the currency of the entries or in `wanted.into`."""
-    own = machines(sheet, table, wanted.month, until=now, into=wanted.currency) if sheet is not None else None
+    """Return the statement of what `table` adds up, in the currency of the entries or in `wanted.into`.
+
+    Machines drew what was metered, where something was, else what their power says.
+    """
+    own, metered = None, metered_node(sheet, wanted.node) if sheet is not None else None
+    if sheet is not None:
+        own = machines(
+            sheet, table, wanted.month, until=now, into=wanted.currency, metered=metering.hours, own=metered
+        )  # fmt: skip
     by: IdleBy = sheet.file.idle_by if sheet is not None else "peak"
     if wanted.basis == "allocation" and own is None:
         raise ConfigError("the basis of allocation needs a costs file with [[nodes]]: nobody knows what stood idle")
@@ -101,7 +112,8 @@ def statement(
     mine = {key: sums for key, sums in table.items() if wanted.tenant in ("", key.tenant)}
     by_line = grouped(mine, *LINE)
     lines = [_line(group, sums, hosted) for group, sums in by_line.items()]
-    sums = together(by_line.values())
+    sums, told_uj = together(by_line.values()), sum(one.joules_micro for one in table.values())
+    energy = energy_of(metering, wanted.month, told_uj=told_uj, until=now) if not wanted.tenant else None
     found = Statement(
         month=wanted.month.name,
         currency=wanted.currency,
@@ -118,9 +130,10 @@ def statement(
         uncosted=sums.uncosted,
         unmetered=sums.requests - sums.metered,
         machines=own if not wanted.tenant else None,
+        energy=energy,
         idle_by=by if idle else "",
         elsewhere_micro=sum(one.cost_micro for one in lines if one.place),
-        notes=_notes(sums, own, sheet),
+        notes=_notes(sums, own, sheet, unplaced=bool(metering.hours) and own is not None and metered is None),
     )
     return _converted(found, wanted, sheet) if wanted.into not in ("", wanted.currency) else found
 
@@ -172,7 +185,7 @@ def _due(tenant: str, sums: Sums, idle_micro: int, charge: str) -> Due:
     )
 
 
-def _notes(sums: Sums, own: Machines | None, sheet: Sheet | None) -> tuple[str, ...]:
+def _notes(sums: Sums, own: Machines | None, sheet: Sheet | None, *, unplaced: bool) -> tuple[str, ...]:
     notes = []
     if sheet is None:
         notes.append("there is no costs file: nobody knows what the requests cost the house")
@@ -180,6 +193,8 @@ def _notes(sums: Sums, own: Machines | None, sheet: Sheet | None) -> tuple[str, 
         notes.append(
             f"{sums.uncosted} requests have tokens and no cost: before the costs file, or no [tokens] for them"
         )
+    if unplaced:
+        notes.append("nobody says which machine the meter stands before, so all their energy is modelled: costs.node")
     if own is not None and own.idle_micro < 0:
         notes.append(
             "the entries say more than the machines cost: engines that work at a time are more than `engines`, "

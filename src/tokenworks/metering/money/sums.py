@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tokenworks.core.destination import HERE
-from tokenworks.ledger.entries import AnyEntry, RequestEntry
+from tokenworks.ledger.entries import AnyEntry, EnergyEntry, RequestEntry
+from tokenworks.ledger.metered import began_at
 from tokenworks.ledger.reader import Cursor, writers
 from tokenworks.ledger.spending import alias_of, charged_micro
 from tokenworks.metering.money.month import Month
@@ -55,22 +56,30 @@ class Sums(NamedTuple):
 Table = dict[Key, Sums]
 
 
-def month_sums(root: Path, month: Month) -> tuple[Table, dict[str, int]]:
-    """Return the sums of the log at `root` for a month, and how many entries each writer had when it was read.
+class MonthSums(NamedTuple):
+    """What the log says of a month."""
 
-    Raises `IntegrityError` at damage.
-    """
+    table: Table
+    energy: list[EnergyEntry]  # whose time lies in it, at least in part
+    ledger: dict[str, int]  # entries of each writer when it was read
+
+
+def month_sums(root: Path, month: Month) -> MonthSums:
+    """Return the sums of the log at `root` for a month. Raises `IntegrityError` at damage."""
     read: dict[str, int] = {}
-    return add_up(_entries(root, read), month), read
+    energy: list[EnergyEntry] = []
+    return MonthSums(add_up(_entries(root, read), month, energy), energy, read)
 
 
-def add_up(entries: Iterable[AnyEntry], month: Month) -> Table:
-    """Return the sums of the requests of a month."""
+def add_up(entries: Iterable[AnyEntry], month: Month, energy: list[EnergyEntry] | None = None) -> Table:
+    """Return the sums of the requests of a month; what was metered in it is put into `energy`."""
     begin, end = month.begin, month.end
     sums: dict[tuple[int, str, str, str, str, str, str], list[int]] = {}
     of_samples: set[str] = set()  # answers of which a sample was metered
     for entry in entries:
         if type(entry) is not RequestEntry or not begin <= entry.at < end:
+            if energy is not None and type(entry) is EnergyEntry and not (began_at(entry) >= end or entry.at < begin):
+                energy.append(entry)
             continue
         trial = entry.arm == "shadow" or entry.request_id.endswith("-canary")
         key = (

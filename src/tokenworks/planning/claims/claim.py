@@ -57,6 +57,7 @@ class Run(Conditions, frozen=True, kw_only=True):
     prompts: str = ""  # JSON lines with a "prompt" each: your own workload; empty: texts of the stated length
     exact: bool = True  # the server knows ignore_eos
     usd_per_hour: Positive | None = None  # what the machines cost you, for a claim about price
+    metered: bool = False  # the wall or prometheus meter that is configured here stands before the machine at `address`
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +68,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     rounds: tuple[Count, Count] = (4, 20)  # at least and at most
     requests_per_round: int = 0  # 0: twice the concurrency
     most_s: Positive = 600.0
+    idle_s: Positive = 5.0  # the machine is left alone before and after, where its meter is read
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

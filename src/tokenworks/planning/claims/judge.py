@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -16,6 +17,21 @@ T = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
     2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
+
+
+NOT_MEASURED = "it was not measured"
+NORMAL = 1.96  # of the normal distribution, 97.5 %
+
+
+class Known(NamedTuple):
+    """How a figure was measured, besides what its rounds show."""
+
+    error: float  # standard uncertainty that all rounds share, as a share: that of the meter
+    how: str
+    besides: str = ""  # what else is to be said of it
+
+
+PLAIN = Known(0.0, "")
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +67,12 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean=mean, low=mean - half, high=mean + half, rounds=count)
 
 
+def widened(found: Interval, error: float) -> Interval:
+    """Return the interval with an uncertainty that more rounds do not lessen, in quadrature."""
+    half = math.hypot((found.high - found.low) / 2, NORMAL * error * found.mean)
+    return Interval(mean=found.mean, low=found.mean - half, high=found.mean + half, rounds=found.rounds)
+
+
 def enough(rounds: Mapping[str, Sequence[float]], claim: Claim) -> bool:
     """Return whether every claimed figure that can be measured is known well enough to be judged."""
     least, most = claim.rule.rounds
@@ -61,9 +83,15 @@ def enough(rounds: Mapping[str, Sequence[float]], claim: Claim) -> bool:
     return count >= most or all(interval(values).half_share <= claim.rule.interval for values in known)
 
 
-def judge(rounds: Mapping[str, Sequence[float]], claim: Claim, missing: Mapping[str, str]) -> list[Judged]:
-    """Return a verdict for each claimed figure; `missing` says why one could not be measured."""
-    return [_judged(name, value, rounds, claim, missing) for name, value in claim.claim.claimed.items()]
+def judge(
+    rounds: Mapping[str, Sequence[float]], claim: Claim, missing: Mapping[str, str],
+    known: Mapping[str, Known] = MappingProxyType({}),
+) -> list[Judged]:  # fmt: skip
+    """Return a verdict for each claimed figure; `missing` says why one could not be measured, `known` how one was."""
+    return [
+        _judged(name, value, rounds.get(name) or (), claim, missing.get(name, NOT_MEASURED), known.get(name, PLAIN))
+        for name, value in claim.claim.claimed.items()
+    ]
 
 
 def overall(judged: Sequence[Judged]) -> Verdict:
@@ -74,22 +102,21 @@ def overall(judged: Sequence[Judged]) -> Verdict:
     return "not comparable" if "not comparable" in verdicts else "confirmed"
 
 
-def _judged(
-    name: str, value: float, rounds: Mapping[str, Sequence[float]], claim: Claim, missing: Mapping[str, str]
-) -> Judged:
-    values = rounds.get(name) or ()
+def _judged(name: str, value: float, values: Sequence[float], claim: Claim, missing: str, known: Known) -> Judged:
     if len(values) < 2:
-        why = missing.get(name, "it was not measured")
-        return Judged(name=name, claimed=value, measured=None, verdict="not comparable", because=why)
-    found = interval(values)
+        return Judged(name=name, claimed=value, measured=None, verdict="not comparable", because=missing)
+    plain = interval(values)
+    found = widened(plain, known.error) if known.error else plain
+    said = f"; {known.how}" if known.how else ""
     if claim.differences:
-        why = f"the run differs in {', '.join(claim.differences)}"
+        why = f"the run differs in {', '.join(claim.differences)}{said}"
         return Judged(name=name, claimed=value, measured=found, verdict="not comparable", because=why)
-    verdict, why = _against(name, value, found, claim.rule.tolerance)
-    return Judged(name=name, claimed=value, measured=found, verdict=verdict, because=why)
+    more = "a better meter" if NORMAL * known.error * found.mean > plain.high - plain.mean else "more rounds"
+    verdict, why = _against(name, value, found, claim.rule.tolerance, more)
+    return Judged(name=name, claimed=value, measured=found, verdict=verdict, because=why + said)
 
 
-def _against(name: str, value: float, found: Interval, tolerance: float) -> tuple[Verdict, str]:
+def _against(name: str, value: float, found: Interval, tolerance: float, more: str) -> tuple[Verdict, str]:
     # Seen so that larger is better: the figure must reach the bar.
     sign = 1 if name in AT_LEAST else -1
     bar = value * (1 - sign * tolerance)
@@ -99,4 +126,4 @@ def _against(name: str, value: float, found: Interval, tolerance: float) -> tupl
         return "confirmed", f"{gap}; all of the 95 % interval is within the tolerance of {tolerance:.0%}"
     if high < sign * bar:
         return "not confirmed", f"{gap}; none of the 95 % interval is within the tolerance of {tolerance:.0%}"
-    return "not confirmed", f"{gap}; undecided, the 95 % interval contains the bar: allow more rounds"
+    return "not confirmed", f"{gap}; undecided, the 95 % interval contains the bar: allow {more}"
