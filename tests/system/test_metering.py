@@ -57,6 +57,7 @@ served_as = "{model}"
 key_file = "{key}"
 [rule]
 interval = 0.9
+idle_s = 1.0
 rounds = [3, 4]
 requests_per_round = 8
 """
@@ -74,9 +75,13 @@ def metered(tmp_path_factory, tiny_llama):
     running = Running(home, "--config", str(folder / "house.toml"), "serve", "--model", str(tiny_llama))
     running.folder, running.model = folder, tiny_llama.name
     running.config = ("--config", str(folder / "house.toml"))
-    running.asked = ask(running)
-    yield running
-    running.stop()
+    try:
+        running.until(r"Try it|" + running.model)
+        running.asked = ask(running)
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.stop()
 
 
 def ask(running):
@@ -117,6 +122,8 @@ def test_the_statement_and_the_stats_tell_the_same_tokens_seconds_joules_and_cos
     joules = sum(one["joules"] or 0 for one in lines)
     assert stats["joules"] == pytest.approx(joules, abs=1e-6 * stats["requests"])
     assert joules > 0
+    errors = sum((one["joules"] or 0) * one["joules_error"] for one in lines)
+    assert stats["joules_error"] == pytest.approx(errors / joules, rel=1e-3) != 0
 
 
 def test_attributed_and_idle_is_what_was_metered_in_both(metered):
@@ -131,6 +138,34 @@ def test_attributed_and_idle_is_what_was_metered_in_both(metered):
     assert abs(energy["unsettled_uj"]) < 0.02 * energy["metered_uj"] + 1e6  # what ended since the last entry
     assert list(energy["meters"]) == ["model"]
     assert statement["machines"]["metered_kwh"] == pytest.approx(1.5 * energy["metered_uj"] / 3.6e12)
+
+
+def claimed(running, joules_per_token, config):
+    (running.folder / "key").write_text(running.key)
+    fields = {"url": running.url, "model": running.model, "key": running.folder / "key"}
+    (running.folder / "claim.toml").write_text(CLAIM.format(joules_per_token=joules_per_token, **fields))
+    words = ("claim", "check", str(running.folder / "claim.toml"), "--json")
+    done = tokenworks(running.home, *config, *words)
+    return done, json.loads(done.stdout or "{}")
+
+
+def test_a_true_and_a_false_claim_about_joules_get_the_right_verdicts(metered):
+    true, report = claimed(metered, 1e6, metered.config)
+    assert true.returncode == 0, true.stderr + true.stdout
+    (figure,) = report["figures"]
+    assert 0 < figure["measured"]["mean"] < 65 * 60
+    # The model counts the processors of the whole machine: where others are at work on it, it says that it cannot tell.
+    by_meter = "by the meter model (grade model, standard uncertainty" in figure["because"]
+    assert by_meter or "joules: not by the meter of this machine" in report["explained"][-1]
+    false, report = claimed(metered, 1e-9, metered.config)
+    assert false.returncode == 1, false.stderr + false.stdout
+
+
+def test_without_a_meter_of_ones_own_the_answers_are_believed_and_named(metered, tmp_path):
+    (tmp_path / "plain.toml").write_text("")
+    done, report = claimed(metered, 1e6, ("--config", str(tmp_path / "plain.toml")))
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "as the server's answers tell (grade model" in report["figures"][0]["because"]
 
 
 def test_when_the_server_has_ended_the_sums_of_the_meter_agree_too(metered):

@@ -57,6 +57,11 @@ def joules_of(entry: RequestEntry) -> float | None:
     return joules if joules is not None and 0 <= joules < math.inf else None
 
 
+def error_of(entry: RequestEntry) -> float:
+    """Return the standard uncertainty of a request's joules, as a share; 0 for a figure that cannot be meant."""
+    return entry.joules_error if 0 <= entry.joules_error < math.inf else 0.0
+
+
 def engine_s_of(entry: RequestEntry) -> float:
     """Return the engine time of a request; 0 for a figure that cannot be meant."""
     return entry.engine_s if 0 <= entry.engine_s < math.inf else 0.0

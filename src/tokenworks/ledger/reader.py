@@ -103,12 +103,13 @@ class Cursor:
         self, path: Path, data: memoryview, leaves: Sequence[tuple[int, int]], start: int, *, at: int
     ) -> Iterator[tuple[Position, AnyEntry]]:
         """Yield the entries at `leaves` in `data`, which begins at byte `at` of the file; the first is `start`."""
+        name = self.folder.name
         for number, (begin, end) in enumerate(leaves, start):
             if number >= self.index:
                 entry = self._decoded(data[begin + 1 : end], path, number)
                 # The place moves first: whoever stops listening here has had the entry.
                 self.index, self._offset = number + 1, at + end
-                yield Position(self.folder.name, number), entry
+                yield Position(name, number), entry
             else:
                 self._offset = at + end  # so that a place at the end is found again when there is more
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tokenworks.ledger.entries import AnyEntry, EnergyEntry, FeedbackEntry, ReleaseEntry, RequestEntry
-from tokenworks.ledger.metered import began_at, engine_s_of, is_sound, joules_of, within
+from tokenworks.ledger.metered import began_at, engine_s_of, error_of, is_sound, joules_of, within
 from tokenworks.ledger.position import Position
 from tokenworks.ledger.reader import read
 from tokenworks.ledger.spending import charged_micro
@@ -121,7 +121,7 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
         cost_micro=sum(entry.cost_micro for entry in requests),
         engine_s=sum(map(engine_s_of, requests)),
         joules=joules,
-        joules_error=sum(joules * entry.joules_error for entry, joules in metered) / (joules or 1.0),
+        joules_error=sum(joules * error_of(entry) for entry, joules in metered) / (joules or 1.0),
         metered=len(metered),
         energy=_energy(energy, joules) if energy else None,
         latency_p50_s=percentile(latency, 0.5),

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tokenworks.core.usage import Spent
 from tokenworks.ledger.entries import EnergyEntry
+from tokenworks.metering.money.energy import Metering, energy_of
+from tokenworks.metering.money.metered import metered_hours
+from tokenworks.metering.money.month import month_of
 
 
 def steady(machine: Any, seconds: int = 5) -> None:
@@ -217,6 +221,25 @@ def test_whatever_happens_requests_and_idle_are_what_was_metered(
     given_j = sum(told) + sum(entry.untold_j for entry in entries)
     assert given_j == pytest.approx(sum(entry.requests_j for entry in entries), **close_to)
     assert all(joules >= 0 for joules in told)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=st.lists(EVENTS, max_size=60))
+def test_whatever_happens_the_months_energy_adds_up_too(
+    new_machine: Callable[..., Any], events: list[Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    told, entries = play(new_machine(tmp_path_factory.mktemp("machine").name), events)
+    month = month_of("2026-10")
+    read = [msgspec.structs.replace(entry, at=month.begin + 900.0 * (at + 1)) for at, entry in enumerate(entries)]
+    hours, doubtful = metered_hours(read, month)
+    assert doubtful == 0
+    told_uj = sum(round(joules * 1e6) for joules in told)
+    found = energy_of(Metering(hours), month, told_uj=told_uj, until=month.end)
+    assert found is not None
+    assert found.requests_uj + found.other_uj + found.idle_uj == found.metered_uj
+    assert found.metered_uj == pytest.approx(1e6 * sum(entry.metered_j for entry in entries), abs=5.0 * len(entries))
+    assert abs(found.unsettled_uj) <= 1e-3 * found.metered_uj + 2.0 * (len(told) + len(entries))
+    assert found.gap_s == pytest.approx(sum(entry.gap_s for entry in entries), abs=1e-5 * len(entries))
 
 
 def play(machine: Any, events: list[Any]) -> tuple[list[float], list[EnergyEntry]]:

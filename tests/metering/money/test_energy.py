@@ -83,7 +83,7 @@ def test_attributed_and_idle_is_metered_to_the_last_millionth(entries, read):
     assert sum(one.hours for one in found.stretches) == sum(found.hours.values()) == 744
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(asked, max_size=10), st.lists(meters, max_size=12))
 def test_the_statement_the_stats_and_the_tables_say_the_same_joules(entries, read):
     import tempfile

@@ -28,7 +28,9 @@ def joules_known(
     found = by_meter(watch, idle) if idle is not None else NO_IDLE
     if idle is None or isinstance(found, str):
         rounds[JOULES] = said if len(said) == len(watch.rounds) else []
-        return str(found), told
+        return str(found), told._replace(
+            besides=f"joules: not by the meter of this machine: {found}"
+        ) if told.how else told
     rounds[JOULES] = per_token(watch.rounds, idle)
     if said:
         also = f"the server's own answers tell {sum(said) / len(said):.4g} J per answer token, their share of idle in"

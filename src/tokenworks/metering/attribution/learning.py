@@ -26,8 +26,12 @@ class StepCost:
         self._seconds.append(seconds)
         if len(self._rows) == AGAIN:
             self._learn()
+        return self.known_s(tokens, seconds)
+
+    def known_s(self, tokens: list[tuple[int, int]], seconds: float) -> list[float]:
+        """Return the same by what was learned until now, and learn nothing."""
         if not self._new_s and not self._read_s:
-            return [seconds * one / max(new, 1) for one, _ in tokens]
+            return [seconds * one / max(sum(new for new, _ in tokens), 1) for one, _ in tokens]
         new_s, read_s = self._new_s, self._read_s
         return [new_s * new + read_s * read for new, read in tokens]
 

@@ -40,6 +40,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     thinking_tokens: int
     engine_s: float
     joules: float | None  # of the requests that were metered
+    joules_error: float  # standard uncertainty, as a share
     price_micro: int
     cost_micro: int
     hosted_micro: int | None = None  # what the hosted model of `compare` would have been billed with
@@ -159,6 +160,7 @@ def _line(group: tuple[str | int, ...], sums: Sums, hosted: Hosted | None) -> Li
         thinking_tokens=sums.thinking_tokens,
         engine_s=sums.engine_us / MICRO,
         joules=sums.joules_micro / MICRO if sums.metered else None,
+        joules_error=sums.error_micro / sums.joules_micro if sums.joules_micro else 0.0,
         price_micro=sums.price_micro,
         cost_micro=sums.cost_micro,
         hosted_micro=hosted(model, sums) if hosted is not None else None,

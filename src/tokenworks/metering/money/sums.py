@@ -11,7 +11,7 @@ from tokenworks.core.destination import HERE
 from tokenworks.ledger.entries import AnyEntry, EnergyEntry, RequestEntry
 from tokenworks.ledger.metered import began_at
 from tokenworks.ledger.reader import Cursor, writers
-from tokenworks.ledger.spending import alias_of, charged_micro
+from tokenworks.ledger.spending import alias_of
 from tokenworks.metering.money.month import Month
 
 HOUR_S = 3600
@@ -47,6 +47,7 @@ class Sums(NamedTuple):
     joules_micro: int = 0
     metered: int = 0  # requests with joules
     uncosted: int = 0  # requests with tokens and no cost
+    error_micro: int = 0  # standard uncertainty of the joules, added up: one meter errs alike from request to request
 
     def plus(self, other: Sums) -> Sums:
         """Return both together."""
@@ -101,11 +102,13 @@ def add_up(entries: Iterable[AnyEntry], month: Month, energy: list[EnergyEntry] 
             row[3] += entry.cached_tokens
             row[4] += entry.completion_tokens
             row[5] += entry.thinking_tokens
-            row[6] += charged_micro(entry)
+            row[6] += 0 if trial else entry.price_micro  # as `spending.charged_micro`, which is asked a million times
         row[7] += entry.cost_micro
         row[8] += round(entry.engine_s * MICRO) if 0 <= entry.engine_s < math.inf else 0
         if entry.joules is not None and 0 <= entry.joules < math.inf:  # else nobody knows: counted as unmetered
             row[9] += round(entry.joules * MICRO)
+            if 0 < entry.joules_error < math.inf:
+                row[12] += round(entry.joules * entry.joules_error * MICRO)
             row[10] += not entry.part_of
             if entry.part_of:
                 of_samples.add(entry.part_of)
@@ -155,7 +158,7 @@ def _place(entry: RequestEntry) -> str:
 def _entries(root: Path, read: dict[str, int]) -> Iterator[AnyEntry]:
     """Yield every entry, writer by writer: a sum needs no order in time."""
     for name in writers(root):
-        read[name] = 0
-        for position, entry in Cursor(root / name).entries():
-            read[name] = position.index + 1
+        cursor = Cursor(root / name)
+        for _, entry in cursor.entries():
             yield entry
+        read[name] = cursor.index
