@@ -211,6 +211,14 @@ def test_entries_that_cannot_be_meant_are_counted_and_said():
     assert any("1 entries of the meter cannot be meant" in line for line in statement_lines(found))
 
 
+def test_joules_of_requests_that_no_entry_of_the_meter_has_are_said():
+    read = [of_meter(MONTH.begin + HOUR, HOUR, idle=100.0, requests=100.0)]
+    whole, lost = made([work(MONTH.begin, 1.0)], read), made([work(MONTH.begin, 1.0)] * 2, read)
+    assert (whole.energy.unsettled_uj, lost.energy.unsettled_uj) == (0, -100_000_000)
+    assert not any("further apart" in line for line in statement_lines(whole))
+    assert any("further apart" in line for line in statement_lines(lost))
+
+
 def test_with_two_machines_somebody_has_to_say_which_is_metered():
     second = COSTS[COSTS.index("[[nodes]]") : COSTS.index("[[tariffs]]")].replace('"a"', '"b"')
     sheet = Sheet(parse_toml(COSTS + second, CostFile, where="costs.toml"))

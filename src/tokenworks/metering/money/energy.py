@@ -142,6 +142,11 @@ def energy_lines(found: Energy | None, *, modelled: bool) -> list[str]:
     lines += [f"           {_stretch(one)}" for one in shown]
     if len(found.stretches) > len(shown):
         lines.append(f"           ... and {len(found.stretches) - len(shown)} more stretches: --format json has all")
+    if abs(found.unsettled_uj) > APART * max(found.requests_uj, found.told_uj) + MICRO:
+        lines.append(
+            "note       requests and the meter are further apart than rounding and requests under way: entries of one "
+            "of them are missing, as after a server that was killed"
+        )
     if found.doubled:
         lines.append(
             f"note       {found.doubled} hours have more metered time than an hour has: two meters, or a clock set back"
@@ -154,6 +159,7 @@ def energy_lines(found: Energy | None, *, modelled: bool) -> list[str]:
 
 
 STRETCHES = 12  # on one screen
+APART = 0.01  # of the requests' joules may be unsettled without a word
 
 
 def _stretch(one: Stretch) -> str:
