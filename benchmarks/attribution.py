@@ -35,6 +35,8 @@ COUNT, WINDOW_S = 7, 0.8
 TARGET = 0.10
 TRACES = ("conv", "code")
 HELD_OUT = "per step: equal floor + own work, learned earlier"
+NOISY = "per step: equal floor + own work, learned earlier from noisy steps"
+NOISE, STALLED = 0.2, 0.01
 ELSEWHERE = "per step: equal floor + own work, learned elsewhere"
 Rule = Callable[[Model, Sequence[Request], Sequence[Step]], list[float]]
 
@@ -67,12 +69,17 @@ def tokens_of(step: Step) -> list[tuple[int, int]]:
     return [(part.new, part.context) for part in step.parts]
 
 
-def taught(model: Model, groups: Sequence[Sequence[Request]]) -> StepCost:
-    """Return what an engine has learned that served `groups` and knows no hardware."""
-    cost = StepCost()
+def taught(model: Model, groups: Sequence[Sequence[Request]], noise: float = 0.0) -> StepCost:
+    """Return what an engine has learned that served `groups` and knows no hardware.
+
+    With `noise` its steps took longer or shorter by so much (standard deviation of the logarithm), and one in a hundred
+    ten times as long: it had lost the processor.
+    """
+    cost, rng = StepCost(), np.random.default_rng(11)
     for requests in groups:
         for step in simulate(model, requests):
-            cost.works_s(tokens_of(step), step.seconds)
+            stalled = 10.0 if noise and rng.random() < STALLED else 1.0
+            cost.works_s(tokens_of(step), step.seconds * stalled * float(np.exp(rng.normal(0.0, noise))))
     return cost
 
 
@@ -150,6 +157,7 @@ def main() -> None:
         for trace, other in (TRACES, TRACES[::-1]):
             rules = {
                 HELD_OUT: by_learned(taught(model, groups(halves[trace][0], chosen.learn))),
+                NOISY: by_learned(taught(model, groups(halves[trace][0], chosen.learn), NOISE)),
                 ELSEWHERE: by_learned(taught(model, groups(halves[other][0], chosen.learn))),
                 **RULES,
             }
@@ -167,7 +175,9 @@ def write(cases: dict[str, dict[str, list[float]]], count: int, learned: int) ->
         f"{COUNT} requests of Azure's 2023 traces within {WINDOW_S} s, {count} groups a column from the second half",
         "of each trace; mean (worst group) of sum|x - phi| / sum(phi). Simulated: energy is busy time.",
         f"'Learned earlier' is from {learned} groups of the first half of the same trace, 'learned elsewhere' from as",
-        "many of the other trace; neither learns from what is judged.",
+        "many of the other trace; neither learns from what is judged. Noisy steps took longer or shorter by "
+        f"{NOISE:.0%},",
+        f"and {STALLED:.0%} of them ten times as long.",
         "",
         "| rule | " + " | ".join(cases) + " |",
         "|---|" + "---:|" * len(cases),
