@@ -11,7 +11,11 @@ from tokenworks.core.errors import ConfigError, EngineError
 from tokenworks.factory.planning.asking import Question, Server, at_a_time, on_time
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
-USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "spent": {"engine_s": 0.1, "joules": 1.5, "joules_error": 0.2, "meter": "rapl"}}
+USAGE = {
+    "prompt_tokens": 7,
+    "completion_tokens": 3,
+    "spent": {"engine_s": 0.1, "joules": 1.5, "joules_error": 0.2, "meter": "rapl"},
+}
 FIRST = b'data: {"choices":[{"text":""}],"usage":null}\n\n'
 
 

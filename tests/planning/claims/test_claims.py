@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenworks.core.errors import ConfigError
 from tokenworks.planning.claims.claim import Claim, Conditions, Figures, Rule, Run, read_claim
 from tokenworks.planning.claims.explain import explain
-from tokenworks.planning.claims.judge import enough, interval, judge, overall
+from tokenworks.planning.claims.judge import Known, enough, interval, judge, overall
 from tokenworks.planning.claims.letter import made_of, markdown
 from tokenworks.planning.tables import read_tables
 
@@ -66,6 +66,24 @@ def test_lengths_within_a_tenth_are_the_same():
 def test_a_figure_without_a_meter_is_not_comparable():
     (one,) = judge({}, claim({"joules_per_token": 1.0}), {"joules_per_token": "no meter"})
     assert (one.verdict, one.because) == ("not comparable", "no meter")
+
+
+def joules(values, error):
+    known = {"joules_per_token": Known(error, "by a meter")}
+    (one,) = judge({"joules_per_token": values}, claim({"joules_per_token": 1.0}), {}, known)
+    return one
+
+
+def test_a_meters_uncertainty_widens_the_interval_and_no_number_of_rounds_lessens_it():
+    plain, rough = joules([0.8, 0.81] * 10, 0.0), joules([0.8, 0.81] * 10, 0.2)
+    assert (plain.verdict, rough.verdict) == ("confirmed", "not confirmed")
+    assert rough.measured.high - rough.measured.mean == pytest.approx(1.96 * 0.2 * 0.805, rel=0.01)
+    assert "undecided, the 95 % interval contains the bar: allow a better meter; by a meter" in rough.because
+    assert joules([0.8, 0.81] * 10, 0.05).verdict == "confirmed"
+
+
+def test_where_rounds_differ_more_than_the_meter_errs_more_rounds_are_asked_for():
+    assert "allow more rounds; by a meter" in joules([0.5, 1.4, 0.9], 0.05).because
 
 
 def test_one_figure_that_fails_fails_the_claim():
