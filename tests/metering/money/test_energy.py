@@ -14,7 +14,7 @@ from tokenworks.core.errors import ConfigError
 from tokenworks.core.toml import parse_toml
 from tokenworks.ledger.entries import EnergyEntry, RequestEntry
 from tokenworks.ledger.sql.database import Sqlite
-from tokenworks.ledger.sql.views import Views
+from tokenworks.ledger.sql.views import Views, open_views
 from tokenworks.ledger.views import stats
 from tokenworks.ledger.writer import Ledger
 from tokenworks.metering.money.costs_file import CostFile, Sheet
@@ -124,6 +124,21 @@ def test_joules_that_the_tables_have_otherwise_are_found_out(tmp_path):
         assert reconcile(views, sums.table, MONTH, ledger=sums.ledger, hours=hours) == []
         wrong = reconcile(views, wrong_table, MONTH, ledger=sums.ledger, hours=wrong_hours)
     assert [one.figure for one in wrong] == ["joules_micro", "metered_uj", "idle_uj"]
+
+
+@pytest.mark.postgres
+def test_tables_in_postgres_say_the_same_joules(tmp_path, postgres_url):
+    with Ledger(tmp_path / "log", "gateway-0") as ledger:
+        ledger.append(of_meter(MONTH.begin + 30, 60, idle=100.0, requests=40.0, gap_s=20.0))
+        ledger.append(of_meter(MONTH.begin + 90, 60, idle=100.0, other=7.0))
+        ledger.append(work(MONTH.begin + 5, 2.5))
+    sums = month_sums(tmp_path / "log", MONTH)
+    hours, _ = metered_hours(sums.energy, MONTH)
+    wrong = {hour: one._replace(other_uj=one.other_uj + 100) for hour, one in hours.items()}
+    with open_views(tmp_path / "log", tmp_path / "views", postgres_url) as views:
+        assert reconcile(views, sums.table, MONTH, ledger=sums.ledger, hours=hours) == []
+        found = reconcile(views, sums.table, MONTH, ledger=sums.ledger, hours=wrong)
+    assert [one.figure for one in found] == ["metered_uj", "other_uj"]
 
 
 def test_what_was_written_after_the_statement_does_not_contradict_it(tmp_path):
