@@ -97,6 +97,11 @@ def evaluate(
     answer: Annotated[str, typer.Option(help="For a sweep: regular expression of what is compared.")] = "",
     samples: Annotated[int, typer.Option(help="For a sweep: how often each question is sampled.")] = 16,
     temperature: Annotated[float | None, typer.Option(help="For a sweep [default: the engine's].")] = None,
+    verifier: Annotated[
+        list[str] | None,
+        typer.Option(help="For a sweep: reasoning.verifier as JSON, to try best-of-n with; repeat it."),
+    ] = None,
+    cue: Annotated[str, typer.Option(help="For a sweep: what budget forcing says to think again.")] = "",
 ) -> None:
     """Measure what is released for a task on its gold set, beside the baselines; or sweep a way of spending more."""
     from tokenworks.cli.screen import Screen
@@ -104,31 +109,14 @@ def evaluate(
 
     ours: Context = context.obj
     if sweep:
-        _sweep(ours, name, sweep, questions, answer, samples, temperature)
+        from tokenworks.cli.sweeping import Asked, show_sweep
+
+        asked = Asked(questions, answer=answer, samples=samples, temperature=temperature, verifiers=verifier, cue=cue)
+        show_sweep(ours, name, sweep, asked)
         return
     with ours.factory() as factory, Screen(ours.console) as screen:
         found = factory.listening(screen).evaluate(name)
     ours.show(found, "\n".join(evaluation_lines(found)))
-
-
-def _sweep(
-    ours: Context, name: str, what: str, path: Path | None, answer: str, samples: int, temperature: float | None
-) -> None:
-    from tokenworks.core.errors import ConfigError
-    from tokenworks.factory.sampling import read_questions
-    from tokenworks.factory.sweeping import sweep, sweep_lines
-
-    if what != "reasoning":
-        raise ConfigError(f"--sweep {what!r} does not exist; there is: reasoning")
-    with ours.factory() as factory:
-        if path is None:
-            gold = factory.task(name).check.gold
-            if not gold:
-                raise ConfigError(f"task {name!r} has no gold file; give --questions FILE")
-            path = factory.task(name).path(gold)
-        version = factory.version(name).ref
-        found = sweep(factory, version, read_questions(path), answer=answer, samples=samples, temperature=temperature)
-    ours.show(found, "\n".join(sweep_lines(found)))
 
 
 def _make(ours: Context, tasks: list) -> None:  # type: ignore[type-arg]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 from tokenworks.core.label import Label
 from tokenworks.core.request import Answer, Request
 from tokenworks.factory.house import House
+from tokenworks.factory.metering import Metering
 from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
 from tokenworks.factory.remote import REF, remote_destination, remote_options
 from tokenworks.gateway.releases import Served
@@ -29,7 +31,18 @@ class Answering:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="answering", daemon=True)
         self._thread.start()
+        self._metered = False
+        self._metering = Metering(house, lambda: [os.getpid()])
         self._path, self._secret = self._wait(self._build())
+
+    def meter(self) -> None:
+        """Read the meter from now on, where one is configured and no server over this home does.
+
+        Not from the start: what a process draws that trains and judges in turn is not what its answers took.
+        """
+        if not self._metered:
+            self._metered = True
+            self._wait(self._metering.begin())
 
     def offer(self, ref: str, folder: str) -> None:
         """Make the model folder with digest `folder` answerable as `ref`, in this process only."""
@@ -44,6 +57,7 @@ class Answering:
     def close(self) -> None:
         """End the engines and the loop."""
         self._wait(self._path.close())
+        self._wait(self._metering.end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -11,11 +11,13 @@ import msgspec
 
 from tokenworks.core.errors import DataError
 from tokenworks.core.request import Answer, Answerer, Endpoint, Request
+from tokenworks.gateway.openai.fields import Reasoning
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.reader import read
 from tokenworks.serving.thinking.contract import Sample
 
 AT_ONCE = 4  # questions that are sampled side by side
+OURS = ("model", "reasoning", "reasoning_effort", "stream", "stream_options", "n")  # what a sample is asked without
 Told = Callable[[int, int], None]  # (questions done, of how many)
 
 
@@ -24,11 +26,17 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     body: dict[str, Any]
     expected: str
+    asked: Reasoning = Reasoning()  # its answer's pattern, verifier, cue, rounds and confidence
 
     @property
     def endpoint(self) -> Endpoint:
         """By which endpoint it is asked."""
         return "chat.completions" if "messages" in self.body else "completions"
+
+    def numbered(self, number: int) -> dict[str, Any]:
+        """Return the body of its sample of this number, from 1 on: a seed moves on with it, as callers' seeds do."""
+        seed = self.body.get("seed")
+        return self.body if seed is None else {**self.body, "seed": seed + number - 1}
 
 
 def read_questions(path: Path) -> list[Question]:
@@ -55,17 +63,20 @@ def _question(line: bytes, where: str) -> Question:
         expected, body["messages"] = messages[-1].get("content"), messages[:-1]
     if expected is None or not (body.get("messages") or body.get("prompt")):
         raise DataError(f"{where}: a question has a prompt or messages, and expected")
-    return Question(body=body, expected=str(expected))
+    try:
+        asked = msgspec.convert(body.get("reasoning") or {}, Reasoning)
+    except msgspec.ValidationError as error:
+        raise DataError(f"{where}: reasoning: {error}") from None
+    body = {name: value for name, value in body.items() if name not in OURS}
+    return Question(body=body, expected=str(expected), asked=asked)
 
 
-def asking(answer: Answerer, version: str, temperature: float | None) -> Callable[[Question, int], Awaitable[Sample]]:
-    """Return how a question is sampled: as an ordinary request, with logprobs."""
+def asking(answer: Answerer, version: str) -> Callable[[Question, int], Awaitable[Sample]]:
+    """Return how a question is sampled: as an ordinary request to `version`, unless it names another, with logprobs."""
 
     async def ask(question: Question, number: int) -> Sample:
         chat = question.endpoint == "chat.completions"
-        body = {**question.body, "model": version, "store": False}
-        if temperature is not None:
-            body["temperature"] = temperature
+        body = {"model": version, **question.numbered(number), "store": False}
         told = {**body, "logprobs": True if chat else 0}
         given = await answer(Request(endpoint=question.endpoint, body=told))
         if given.status == 400 and given.body["error"].get("param") in ("logprobs", "top_logprobs"):
@@ -118,10 +129,3 @@ def entries_of(root: Path, drawn: Sequence[Sequence[Sample]]) -> dict[str, Reque
         for _, entry in read(root)
         if isinstance(entry, RequestEntry) and entry.request_id in wanted
     }
-
-
-def metered(sample: Sample, entry: RequestEntry | None) -> Sample:
-    """Return the sample with what its entry says it took."""
-    if entry is None:
-        return sample
-    return msgspec.structs.replace(sample, joules=entry.joules, cost_micro=entry.cost_micro, engine_s=entry.engine_s)

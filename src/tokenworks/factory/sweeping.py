@@ -1,47 +1,34 @@
 """`evaluate --sweep reasoning`: what each way of thinking brings a model on questions with known answers.
 
-Every question is sampled once, as often as any way may draw; then each way thinks over those recorded samples. So all
-of them are compared on the same draws, and a sweep costs no more than its largest way.
+Every question is sampled once, as often as any way may draw; then each way thinks over those recorded samples, in every
+order that begins with another one of them. So all ways are compared on the same draws, and none rests on their order.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
-import numpy as np
 
 from tokenworks.core.errors import DataError
+from tokenworks.factory.curve import Early, Row, Rows, comparable, curve_lines, early_lines, early_of, point
 from tokenworks.factory.making import Making
-from tokenworks.factory.sampling import Question, Told, asking, draw_all, entries_of, metered
+from tokenworks.factory.replaying import CONTINUED, FIXED, VERIFIED, Recorded, Thought, Way
+from tokenworks.factory.sampling import AT_ONCE, Question, Told, asking, draw_all, entries_of
+from tokenworks.gateway.openai.fields import Reasoning, Verification
 from tokenworks.ledger.entries import RequestEntry
-from tokenworks.line.evaluate.intervals import proportion
-from tokenworks.line.evaluate.paired import paired_gain
-from tokenworks.serving.thinking.answers import Read, reader, spelled
-from tokenworks.serving.thinking.budget import Budget, Purse
-from tokenworks.serving.thinking.contract import Draw, Outcome, Plan, Sample
-from tokenworks.serving.thinking.desk import Desk
-from tokenworks.serving.thinking.find import strategy_named
+from tokenworks.serving.thinking.answers import reader, spelled
+from tokenworks.serving.thinking.contract import Sample
 from tokenworks.serving.thinking.measured import KIND, PLAIN, Measured, Point, choose
-from tokenworks.serving.thinking.voting import Poll
 from tokenworks.store.nouns import Object
 
-ALPHA = 0.025  # of each side: intervals are of 95 %
-FIXED = "vote over all"
+Entries = Mapping[str, RequestEntry]
+Found = Sequence[Sequence[Thought]]  # of one way: by question, by order of its samples
 MICRO = 1_000_000
-WAYS = (  # besides one sample; each may draw that share of the sweep's samples
+SHARES = (  # besides one sample; each may draw that share of the sweep's samples
     ("self-consistency", 4), ("self-consistency", 2), ("self-consistency", 1), ("confidence", 1), ("adaptive", 1),
 )  # fmt: skip
-
-
-class Early(msgspec.Struct, frozen=True, kw_only=True):
-    """Stopping early beside voting over all samples, on the same questions."""
-
-    difference: float  # of the shares of right answers
-    low: float
-    high: float
-    tokens_share: float
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,14 +39,6 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-class _Row(msgspec.Struct):
-    right: float
-    tokens: int
-    joules: float
-    cost: float
-    samples: int
-
-
 def sweep(
     making: Making,
     version: str,
@@ -68,120 +47,143 @@ def sweep(
     answer: str = "",
     samples: int = 16,
     temperature: float | None = None,
+    verifiers: Sequence[Verification] = (),
+    cue: str = "",
     told: Told | None = None,
 ) -> Sweep:
-    """Measure the ways of thinking of `version`, keep what came out as its model's default, and return it."""
+    """Measure the ways of thinking of `version`, keep what came out as its model's default, and return it.
+
+    Best-of-n is tried with each of `verifiers`, and with the questions' own where all of them have one.
+    """
     if samples < 4:
         raise DataError(f"a sweep over {samples} samples compares nothing; draw at least 4")
-    read = reader(answer)
-    ask = asking(making.answering.answer, version, temperature)
+    questions = [_as_asked(one, temperature, cue) for one in questions]
+    ways = ways_over(samples, questions, verifiers)
+    making.answering.meter()
+    ask = asking(making.answering.answer, version)
     drawn = asyncio.run(draw_all(questions, samples, ask, told or (lambda done, of: None)))
-    entries = entries_of(making.ledger_root, drawn)
-    drawn = [[metered(one, entries.get(one.id)) for one in row] for row in drawn]
-    rows = {(name, most): _think_all(name, most, drawn, questions, read) for name, most in _ways(samples)}
-    rows[FIXED, samples] = [_vote(row, want, read) for row, want in zip(drawn, questions, strict=True)]
-    in_joules = all(one.joules is not None for row in drawn for one in row)
-    costed = any(one.cost_micro for row in drawn for one in row)
-    plain = rows[PLAIN, 1]
-    points = tuple(_point(name, most, found, plain, in_joules, costed) for (name, most), found in rows.items())
+    read = reader(answer)
+    recorded = [Recorded(one, row, read, ask, version) for one, row in zip(questions, drawn, strict=True)]
+    thoughts = [asyncio.run(think_all(recorded, way)) for way in ways]
+    entries = entries_of(making.ledger_root, [*drawn, *_taken(thoughts)])
+    rows = [_rows(found, questions, entries) for found in thoughts]
+    points = comparable([_point(way, found, rows[0]) for way, found in zip(ways, rows, strict=True)])
     worth = making.settings.reasoning.worth
     best, why = choose(points, worth)
+    chosen = ways[points.index(best)]
     measured = Measured(
         model=version.partition("@")[0],
         version=version,
         at=making.clock.now(),
         questions=len(questions),
-        points=points,
+        points=tuple(points),
         chosen=best.strategy,
         samples=best.most,
         why=why,
         worth=worth,
-        joules_per_token=_most_joules(entries) if in_joules else None,
+        joules_per_token=_most_joules(entries),
+        verifier=None if chosen.verifier is None else msgspec.to_builtins(chosen.verifier),
+        cue=questions[0].asked.cue if best.strategy == CONTINUED else "",
     )
     _keep(making, measured)
-    return Sweep(measured=measured, early=_early(rows["self-consistency", samples], rows[FIXED, samples]))
+    early = rows[ways.index(Way(name="self-consistency", most=samples))]
+    notes = tuple(_notes(ways, thoughts, entries))
+    return Sweep(measured=measured, early=early_of(early, rows[-1]), notes=notes)
 
 
-def _ways(samples: int) -> list[tuple[str, int]]:
-    return [(PLAIN, 1), *((name, samples // share) for name, share in WAYS)]
+def ways_over(samples: int, questions: Sequence[Question], verifiers: Sequence[Verification]) -> list[Way]:
+    """Return the ways that can be tried: the first is one sample, the last the vote over all."""
+    ways = [Way(name=name, most=samples // share) for name, share in SHARES]
+    own = [one.asked.verifier is not None for one in questions]
+    if any(own) and not all(own):
+        raise DataError(f"{own.count(False)} of {len(own)} questions have no verifier; give each one, or none")
+    for verifier in (*verifiers, *([None] if any(own) else [])):
+        ways += [Way(name=VERIFIED, most=samples // share, verifier=verifier) for share in (4, 1)]
+    most_rounds = 1 + max(one.asked.rounds for one in questions)
+    return [
+        Way(name=PLAIN, most=1),
+        *ways,
+        Way(name=CONTINUED, most=min(samples, most_rounds)),
+        Way(name=FIXED, most=samples),
+    ]
 
 
-def _think_all(
-    name: str, most: int, drawn: Sequence[Sequence[Sample]], questions: Sequence[Question], read: Read
-) -> list[_Row]:
-    async def think() -> list[_Row]:
-        return [await _think(name, most, row, question, read) for row, question in zip(drawn, questions, strict=True)]
+async def think_all(recorded: Sequence[Recorded], way: Way) -> list[list[Thought]]:
+    """Return what the way comes to for each question, over the orders that it is tried in."""
+    turn = asyncio.Semaphore(AT_ONCE)
 
-    return asyncio.run(think())
+    async def one(question: Recorded) -> list[Thought]:
+        async with turn:
+            return [await question.think(way, order) for order in range(way.orders or len(question.row))]
 
-
-async def _think(name: str, most: int, row: Sequence[Sample], question: Question, read: Read) -> _Row:
-    """Let a way think over recorded samples: the same code that answers callers."""
-
-    async def recorded(draw: Draw, tokens: int | None) -> Sample:
-        return row[draw.number - 1]
-
-    purse = Purse(Budget(samples=most), {}, prompt=0)
-    desk = Desk(recorded, purse, cost=lambda sample: {}, read=read)
-    outcome: Outcome = await strategy_named(name, Plan(samples=most)).think(desk)
-    return _row(outcome.answer, desk.samples, question)
+    return list(await asyncio.gather(*[one(question) for question in recorded]))
 
 
-def _vote(row: Sequence[Sample], question: Question, read: Read) -> _Row:
-    poll = Poll()
-    for sample in row:
-        poll.add(sample, read(sample.text) if sample.whole else "")
-    return _row(poll.chosen()[1] if poll.voters else "", row, question)
+def _as_asked(question: Question, temperature: float | None, cue: str) -> Question:
+    asked = question.asked
+    if cue and asked.cue == Reasoning().cue:
+        asked = msgspec.structs.replace(asked, cue=cue)
+    body = question.body if temperature is None else {**question.body, "temperature": temperature}
+    return msgspec.structs.replace(question, body=body, asked=asked)
 
 
-def _row(answer: str, samples: Sequence[Sample], question: Question) -> _Row:
-    return _Row(
-        right=float(answer == spelled(question.expected)),
-        tokens=sum(one.completion_tokens for one in samples),
-        joules=sum(one.joules or 0.0 for one in samples),
-        cost=sum(one.cost_micro for one in samples) / MICRO,
-        samples=len(samples),
+def _taken(thoughts: Sequence[Found]) -> list[tuple[Sample, ...]]:
+    return [one.taken for found in thoughts for orders in found for one in orders]
+
+
+def _rows(found: Found, questions: Sequence[Question], entries: Entries) -> Rows:
+    costed = any(entry.cost_micro for entry in entries.values())
+    return [
+        [_row(one, spelled(question.expected), entries, costed) for one in orders]
+        for orders, question in zip(found, questions, strict=True)
+    ]
+
+
+def _row(thought: Thought, expected: str, entries: Entries, costed: bool) -> Row:
+    known = [entries.get(one.id) for one in thought.taken]
+    joules = [None if one is None else one.joules for one in known]
+    return Row(
+        right=float(thought.answer == expected),
+        tokens=sum(one.completion_tokens for one in thought.taken),
+        samples=len(thought.samples),
+        joules=None if None in joules else sum(one or 0.0 for one in joules),
+        cost=sum(one.cost_micro for one in known if one is not None) / MICRO if costed else None,
     )
 
 
-def _point(name: str, most: int, rows: Sequence[_Row], plain: Sequence[_Row], in_joules: bool, costed: bool) -> Point:
-    share = proportion("right", sum(row.right for row in rows), len(rows))
-    gain, low, high = _paired(rows, plain)
-    return Point(
-        strategy=name,
-        most=most,
-        samples=_mean([row.samples for row in rows]),
-        accuracy=share.value,
-        low=share.low,
-        high=share.high,
-        tokens=_mean([row.tokens for row in rows]),
-        joules=_mean([row.joules for row in rows]) if in_joules else None,
-        cost=_mean([row.cost for row in rows]) if costed else None,
-        gain=gain,
-        gain_low=low,
-        gain_high=high,
-        eligible=name != FIXED,
+def _point(way: Way, rows: Rows, plain: Rows) -> Point:
+    """Return the way's figures; what callers cannot go on their own cannot become their default."""
+    verifies = way.name == VERIFIED
+    kept = way.verifier is not None and way.verifier.type != "judge"  # a caller's budget cannot bound another model
+    return point(
+        way.name,
+        way.most,
+        rows,
+        plain,
+        verifier=(way.verifier.type if way.verifier else "of each") if verifies else "",
+        eligible=kept if verifies else way.name != FIXED,
     )
 
 
-def _paired(rows: Sequence[_Row], other: Sequence[_Row]) -> tuple[float, float, float]:
-    gain = np.array([a.right - b.right for a, b in zip(rows, other, strict=True)])
-    pair = paired_gain(gain, np.ones(len(gain)), np.arange(len(gain)), alpha=ALPHA)
-    return pair.difference, pair.low, pair.high
-
-
-def _early(early: Sequence[_Row], fixed: Sequence[_Row]) -> Early:
-    difference, low, high = _paired(early, fixed)
-    share = sum(row.tokens for row in early) / max(1, sum(row.tokens for row in fixed))
-    return Early(difference=difference, low=low, high=high, tokens_share=share)
-
-
-def _most_joules(entries: Mapping[str, RequestEntry]) -> float:
-    """Return the most joules that a token of any sample took, with two standard errors."""
-    return max(
-        (one.joules or 0.0) * (1 + 2 * one.joules_error) / max(1, one.prompt_tokens + one.completion_tokens)
+def _most_joules(entries: Entries) -> float | None:
+    """Return the most joules that a token of any sample took, with two standard errors; None where none was metered."""
+    each = [
+        one.joules * (1 + 2 * one.joules_error) / max(1, one.prompt_tokens + one.completion_tokens)
         for one in entries.values()
-    )
+        if one.joules is not None
+    ]
+    return max(each, default=None)
+
+
+def _notes(ways: Sequence[Way], thoughts: Sequence[Found], entries: Entries) -> Iterator[str]:
+    for way, found in zip(ways, thoughts, strict=True):
+        noted = [one.notes[0] for orders in found for one in orders if one.notes]
+        if noted:
+            yield f"{way.name}, {len(noted)} times: {noted[0]}"
+    meters = {one.meter for one in entries.values() if one.joules is not None}
+    if meters:
+        unmetered = sum(one.joules is None for one in entries.values())
+        yield f"joules by {', '.join(sorted(meters))}; {unmetered} of {len(entries)} samples were not metered"
 
 
 def _keep(making: Making, measured: Measured) -> None:
@@ -194,29 +196,13 @@ def _keep(making: Making, measured: Measured) -> None:
         objects.update(msgspec.structs.replace(known, body=body))
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def sweep_lines(found: Sweep) -> list[str]:
     """Return the curve as a table, the saving of stopping early, and the default with its reason."""
-    measured, early = found.measured, found.early
-    head = f"{'way':<18}{'at most':>8}{'samples':>9}{'right':>8}  {'95 %':<16}{'tokens':>8}{'tokens/right':>14}"
-    costed = measured.points[0].cost is not None
-    lines = [
+    measured = found.measured
+    return [
         f"{measured.version}: {measured.questions} questions",
-        head + ("  joules" if measured.points[0].joules is not None else "") + ("     cost" if costed else ""),
+        *curve_lines(measured.points),
+        *early_lines(found.early),
+        *found.notes,
+        f"default: {measured.chosen} (up to {measured.samples} samples): {measured.why}",
     ]
-    for one in measured.points:
-        per_right = one.tokens / one.accuracy if one.accuracy else float("inf")
-        lines.append(
-            f"{one.strategy:<18}{one.most:>8}{one.samples:>9.2f}{one.accuracy:>8.3f}  "
-            f"[{one.low:.3f}, {one.high:.3f}]{'':<2}{one.tokens:>8.1f}{per_right:>14.1f}"
-            + ("" if one.joules is None else f"{one.joules:>8.2f}")
-            + ("" if one.cost is None else f"{one.cost:>9.6f}")
-        )
-    lines.append(
-        f"stopping early beside voting over all: {100 * early.difference:+.2f} points "
-        f"[{100 * early.low:+.2f}, {100 * early.high:+.2f}] for {100 * early.tokens_share:.0f} % of the tokens"
-    )
-    return [*lines, f"default: {measured.chosen} (up to {measured.samples} samples): {measured.why}"]

@@ -7,12 +7,14 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+import msgspec
+
 from tokenworks.core.errors import ConfigError
 from tokenworks.core.label import highest
 from tokenworks.gateway.errors import ApiError, bad_request, engine_failed
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.layers.limit import Limit
-from tokenworks.gateway.openai.fields import Reasoning
+from tokenworks.gateway.openai.fields import Reasoning, Verification
 from tokenworks.gateway.thinking.asking import Asking, RefusedError
 from tokenworks.gateway.thinking.choices import Choices, Unmeasured
 from tokenworks.gateway.thinking.judging import judging
@@ -64,6 +66,7 @@ class Think:
             return await proceed(exchange)
         wanted = read_wanted(exchange.body)
         name, most, why = _chosen(asked, measured)
+        asked = _as_measured(asked, name, measured)
         exchange.thought = thought = Thought(of=exchange.request_id, strategy=name)
         exchange.settle = partial(self._limit.settle_all, thought.kept)
         asking = Asking(exchange, self._inner, wanted)
@@ -153,6 +156,17 @@ def _chosen(asked: Reasoning, measured: Measured | None) -> tuple[str, int, str]
     if measured is None:
         return "self-consistency", most, "nothing was measured for this model: tokenworks evaluate --sweep reasoning"
     return measured.chosen, min(most, measured.samples), f"measured on {measured.version}: {measured.why}"
+
+
+def _as_measured(asked: Reasoning, name: str, measured: Measured | None) -> Reasoning:
+    """Return what is asked with what the default needs and was measured with, where the caller leaves it open."""
+    if measured is None or asked.strategy != "auto" or name != measured.chosen:
+        return asked
+    if asked.verifier is None and measured.verifier is not None:
+        asked = msgspec.structs.replace(asked, verifier=msgspec.convert(measured.verifier, Verification))
+    if measured.cue and asked.cue == Reasoning().cue:
+        asked = msgspec.structs.replace(asked, cue=measured.cue)
+    return asked
 
 
 def _made(name: str, most: int, asked: Reasoning, wanted: Wanted, verifier: Verifier | None) -> Strategy:

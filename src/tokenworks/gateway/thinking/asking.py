@@ -13,7 +13,9 @@ from tokenworks.gateway.exchange import Exchange, Handle, Reply, whole
 from tokenworks.gateway.openai.bodies import parse
 from tokenworks.gateway.thinking.thought import Thought
 from tokenworks.gateway.thinking.wish import Wanted
+from tokenworks.serving.thinking.continuing import longer_prompt, more_turns
 from tokenworks.serving.thinking.contract import Draw, DrawError, NoLogprobsError, Sample
+from tokenworks.serving.thinking.verifying import Said
 
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OURS = ("reasoning", "reasoning_effort", "stream", "stream_options", "n", "max_completion_tokens", "service_tier")
@@ -74,7 +76,7 @@ class Asking:
         self.exchanges[draw.number], self.bodies[draw.number] = exchange, body
         return _sample(draw.number, exchange, body)
 
-    async def judge(self, model: str, question: str, most: int) -> str:
+    async def judge(self, model: str, question: str, most: int) -> Said:
         """Ask another model about a sample, in the caller's name; its tokens count as thinking. Raises `DrawError`."""
         self._judges += 1
         asked = {"model": model, "messages": [{"role": "user", "content": question}], "max_tokens": most}
@@ -85,7 +87,8 @@ class Asking:
         self._take(exchange)
         self.judged.append(exchange)
         assert isinstance(reply.body, bytes), "it was not asked to stream"
-        return str(msgspec.json.decode(reply.body)["choices"][0]["message"]["content"] or "")
+        text = str(msgspec.json.decode(reply.body)["choices"][0]["message"]["content"] or "")
+        return Said(text, exchange.usage.completion_tokens)
 
     def _take(self, exchange: Exchange) -> None:
         """Count what it came to at once: an answer that is broken off has used it."""
@@ -126,10 +129,9 @@ class Asking:
         if draw.logprobs and not self.wants_logprobs:
             fields["logprobs"] = True if chat else 0
         if (draw.after or draw.cue) and chat:
-            turns = [{"role": "assistant", "content": draw.after}, {"role": "user", "content": draw.cue.strip()}]
-            fields["messages"] = [*wanted.messages, *turns]
+            fields["messages"] = more_turns(wanted.messages, draw)
         elif draw.after or draw.cue:
-            fields["prompt"] = f"{wanted.prompt}{draw.after}{draw.cue}"
+            fields["prompt"] = longer_prompt(wanted.prompt, draw)
         return msgspec.json.encode(fields)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from tokenworks.gateway.errors import bad_request
-from tokenworks.gateway.openai.fields import Reasoning
+from tokenworks.gateway.openai.fields import Reasoning, Verification
 from tokenworks.gateway.thinking.asking import Asking
 from tokenworks.gateway.thinking.wish import Wanted
 from tokenworks.serving.thinking.desk import CONTINUED_TOKENS, Desk
-from tokenworks.serving.thinking.verifying import Verifier, verdict_in
+from tokenworks.serving.thinking.verifying import Said, Verifier, verdict_in
 
 JUDGE_TOKENS = 128
 TIMEOUT_S = 60.0
@@ -24,24 +27,29 @@ def judging(asked: Reasoning, wanted: Wanted, asking: Asking, desk: Desk, model:
             f"{model!r} judge",
             param="reasoning.verifier.model",
         )
-    before = _asked_text(wanted)
+    before = asked_text(wanted.prompt, wanted.messages)
 
     async def look(text: str) -> float:
-        question = f"{before}\n\nAnswer:\n{text}\n\n{asked.verifier.question or QUESTION}"  # type: ignore[union-attr]
-        said: list[str] = []
+        question = question_about(before, text, asked.verifier)
+        said: list[Said] = []
 
         async def work() -> int:
             said.append(await asking.judge(judge, question, JUDGE_TOKENS))
-            return asking.judged[-1].usage.completion_tokens
+            return said[0].tokens
 
         await desk.aside(len(question.encode()) + CONTINUED_TOKENS, JUDGE_TOKENS, work)
-        return verdict_in(said[0])
+        return verdict_in(said[0].text)
 
     return Verifier("judge", look, timeout_s=TIMEOUT_S, certain=False)
 
 
-def _asked_text(wanted: Wanted) -> str:
+def question_about(before: str, text: str, asked: Verification | None) -> str:
+    """Return what a judge is asked about the answer `text` to what was asked before."""
+    return f"{before}\n\nAnswer:\n{text}\n\n{(asked.question if asked else '') or QUESTION}"
+
+
+def asked_text(prompt: Any, messages: Sequence[dict[str, Any]]) -> str:
     """Return what the sample answers, as a judge reads it."""
-    if wanted.prompt is not None:
-        return str(wanted.prompt)
-    return "\n".join(f"{one.get('role')}: {one.get('content')}" for one in wanted.messages)
+    if prompt is not None:
+        return str(prompt)
+    return "\n".join(f"{one.get('role')}: {one.get('content')}" for one in messages)

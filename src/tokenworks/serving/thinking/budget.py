@@ -122,11 +122,19 @@ class Purse:
                 self.empty = kind
                 return None
             want = fits
-        amounts = {kind: rate.most(prompt, want or 0) for kind, rate in self._rates.items()}
-        for kind, amount in amounts.items():
-            self._left[kind] -= amount
         self.samples_left -= 1
-        return Hold(want, amounts)
+        return self._taken(want, prompt)
+
+    def take_aside(self, extra_prompt: int, tokens: int) -> Hold | None:
+        """Take out what something else may come to, that is no sample and not bound as they are; None: no room."""
+        if self._now() >= self.until_s:
+            self.empty = "seconds"
+            return None
+        fits, kind = self._fits(self._prompt + extra_prompt)
+        if fits is not None and fits < tokens:
+            self.empty = kind
+            return None
+        return self._taken(tokens, self._prompt + extra_prompt)
 
     def settle(self, hold: Hold, spent: Mapping[str, int]) -> None:
         """Put back what was held and not spent; a kind that `spent` does not name is spent as held."""
@@ -137,6 +145,12 @@ class Purse:
         """Undo a hold: nothing was done for it."""
         self.settle(hold, dict.fromkeys(hold.amounts, 0))
         self.samples_left += 1
+
+    def _taken(self, tokens: int | None, prompt: int) -> Hold:
+        amounts = {kind: rate.most(prompt, tokens or 0) for kind, rate in self._rates.items()}
+        for kind, amount in amounts.items():
+            self._left[kind] -= amount
+        return Hold(tokens, amounts)
 
     def _fits(self, prompt: int) -> tuple[int | None, str]:
         """Return how many tokens what is left pays for, and what bounds them most; None where nothing does."""

@@ -80,10 +80,9 @@ class Desk:
 
         Raises `DrawError` where the purse has not so much.
         """
-        hold = self._purse.take(extra_prompt=prompt, most=tokens, least=tokens)
+        hold = self._purse.take_aside(prompt, tokens)
         if hold is None:
             raise DrawError(f"the budget of {self._purse.empty} has no room for a judge", code="budget_spent")
-        self._purse.samples_left += 1
         made = await work()  # where it fails the hold stays spent
         self._purse.settle(hold, {"tokens": made} if "tokens" in hold.amounts else {})
 

@@ -7,6 +7,7 @@ al., arXiv 2504.13359).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     """One way on the same questions as all others; `gain` is its share of right answers less that of one sample."""
 
     strategy: str
+    verifier: str = ""  # of what type, where it verifies
     most: int  # samples that it may draw
     samples: float  # drawn for an answer, on average
     accuracy: float
@@ -55,6 +57,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     worth: float
     joules_per_token: float | None = None  # the most of any sample, of prompt and answer together
+    verifier: dict[str, Any] | None = None  # by which best-of-n was measured, where it was the same for all questions
+    cue: str = ""  # by which budget-forcing was
 
 
 def choose(points: Sequence[Point], worth: float) -> tuple[Point, str]:

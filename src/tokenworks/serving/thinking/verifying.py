@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -20,6 +20,13 @@ _SCORE = re.compile(r"(?<![\d.])(10(?:\.0+)?|\d(?:\.\d+)?)(?![\d.])")
 _OF_TEN = re.compile(r"\s*(?:/|out of)\s*10\b")
 _YES_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 log = structlog.get_logger()
+
+
+class Said(NamedTuple):
+    """What a judging model said, and how many tokens it took to say it."""
+
+    text: str
+    tokens: int
 
 
 class Judgement(Protocol):

@@ -1,0 +1,201 @@
+"""Ways of thinking over samples that were drawn before: the code that answers callers, at a desk that replays.
+
+What no sample says, how a thought goes on after a cue and what a judge thinks of a text, is asked for once and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from tokenworks.core.errors import DataError
+from tokenworks.factory.sampling import Question
+from tokenworks.gateway.errors import ApiError
+from tokenworks.gateway.openai.fields import Verification
+from tokenworks.gateway.thinking.judging import JUDGE_TOKENS, TIMEOUT_S, asked_text, question_about
+from tokenworks.gateway.thinking.wish import Wanted, verifier_of
+from tokenworks.serving.thinking.answers import Read
+from tokenworks.serving.thinking.budget import Budget, Purse
+from tokenworks.serving.thinking.continuing import longer_prompt, more_turns
+from tokenworks.serving.thinking.contract import Draw, DrawError, Outcome, Plan, Sample
+from tokenworks.serving.thinking.desk import Ask as AskOne
+from tokenworks.serving.thinking.desk import Desk
+from tokenworks.serving.thinking.find import strategy_named
+from tokenworks.serving.thinking.verifying import Judgement, Verifier, verdict_in
+from tokenworks.serving.thinking.voting import Poll
+
+VERIFIED = "best-of-n"
+CONTINUED = "budget-forcing"
+FIXED = "vote over all"  # no strategy, but what stopping early is held against
+Ask = Callable[[Question, int], Awaitable[Sample]]  # (what, its number, from 1 on); raises `DataError`
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """A way of thinking, how many samples it may draw, and by what it verifies; without that by the question's own."""
+
+    name: str
+    most: int
+    verifier: Verification | None = None
+
+    @property
+    def orders(self) -> int | None:
+        """Over how many orders of the samples it is tried; None: all. What must be drawn live is tried over one."""
+        return 1 if self.name == CONTINUED else None
+
+
+class Thought(msgspec.Struct, frozen=True, kw_only=True):
+    """What a way came to over one order of a question's samples."""
+
+    answer: str
+    stopped: str
+    agreement: float | None
+    samples: tuple[Sample, ...]
+    verdicts: tuple[Sample, ...] = ()  # what judges were asked about them
+    notes: tuple[str, ...] = ()
+
+    @property
+    def taken(self) -> tuple[Sample, ...]:
+        """All that it takes to come to this."""
+        return self.samples + self.verdicts
+
+
+class Recorded:
+    """One question with its samples, and what was asked beside them."""
+
+    def __init__(self, question: Question, row: Sequence[Sample], read: Read, ask: Ask, version: str) -> None:
+        self.question = question
+        self.row = row
+        self._read = read
+        self._ask = ask
+        self._wanted = msgspec.convert(question.body, Wanted)
+        self._further: dict[tuple[str, str, int | None], Sample] = {}
+        self._version = version
+        self._verifiers: dict[bytes, Verifier] = {}
+        self._verdicts: dict[tuple[bytes, str], Sample] = {}
+        self._answers: dict[tuple[str, bool], str] = {}
+
+    async def think(self, way: Way, order: int) -> Thought:
+        """Let the way think over the samples from the one at `order`, counted from 0, on and around."""
+        if way.name == FIXED:
+            return await self._vote(way, order)
+
+        async def recorded(draw: Draw, most: int | None) -> Sample:
+            if draw.after or draw.cue:
+                return await self._going_on(draw, most)
+            return self._at(order, draw)
+
+        asked, wanted = self.question.asked, self._by(way)
+        by = msgspec.json.encode(wanted)
+        verifier = self._verifier(by, wanted) if wanted is not None else None
+        plan = Plan(
+            samples=way.most, confidence=asked.confidence, rounds=asked.rounds, cue=asked.cue, verifier=verifier
+        )
+        desk = _Desk(recorded, way, self._wanted, self._read, self._answers)
+        outcome: Outcome = await strategy_named(way.name, plan).think(desk)
+        verdicts = [self._verdicts.get((by, one.text)) for one in desk.samples]
+        return Thought(
+            answer=outcome.answer,
+            stopped=outcome.stopped,
+            agreement=outcome.agreement,
+            samples=tuple(desk.samples),
+            verdicts=tuple(one for one in verdicts if one is not None),
+            notes=outcome.notes,
+        )
+
+    async def _vote(self, way: Way, order: int) -> Thought:
+        async def recorded(draw: Draw, most: int | None) -> Sample:
+            return self._at(order, draw)
+
+        poll, desk = Poll(), _Desk(recorded, way, self._wanted, self._read, self._answers)
+        for sample in await desk.draw(way.most):
+            poll.add(sample, await desk.answer_of(sample))
+        _, answer, agreement = poll.chosen() if poll.voters else (None, "", None)
+        return Thought(answer=answer, stopped="samples", agreement=agreement, samples=tuple(desk.samples))
+
+    def _at(self, order: int, draw: Draw) -> Sample:
+        return self.row[(order + draw.number - 1) % len(self.row)]
+
+    def _by(self, way: Way) -> Verification | None:
+        return (way.verifier or self.question.asked.verifier) if way.name == VERIFIED else None
+
+    async def _going_on(self, draw: Draw, most: int | None) -> Sample:
+        key = (draw.after, draw.cue, draw.most_tokens)
+        if key not in self._further:
+            body: dict[str, Any] = dict(self.question.body)
+            if "messages" in body:
+                body["messages"] = more_turns(self._wanted.messages, draw)
+            else:
+                body["prompt"] = longer_prompt(self._wanted.prompt, draw)
+            if most is not None:
+                body["max_tokens"] = most
+            asked = msgspec.structs.replace(self.question, body=body)
+            self._further[key] = await _drawn(self._ask, asked, draw.number)
+        return self._further[key]
+
+    def _verifier(self, by: bytes, asked: Verification) -> Verifier:
+        if by not in self._verifiers:
+            self._verifiers[by] = self._remembering(by, asked)
+        return self._verifiers[by]
+
+    def _remembering(self, by: bytes, asked: Verification) -> Verifier:
+        if asked.type == "judge":
+            judge = self._judging(by, asked, asked.model or self._version)
+            return _Remembering("judge", judge, TIMEOUT_S, certain=False)
+        try:
+            made = verifier_of(asked, self._wanted)
+        except ApiError as error:
+            raise DataError(f"the verifier of {self.question.body}: {error}") from None
+        return _Remembering(made.name, made.judge, made.timeout_s, made.certain)
+
+    def _judging(self, by: bytes, asked: Verification, model: str) -> Judgement:
+        before = asked_text(self._wanted.prompt, self._wanted.messages)
+
+        async def look(text: str) -> float:
+            turn = {"role": "user", "content": question_about(before, text, asked)}
+            body = {"model": model, "messages": [turn], "max_tokens": JUDGE_TOKENS}
+            said = await _drawn(self._ask, Question(body=body, expected=""), 1)
+            self._verdicts[by, text] = said
+            return verdict_in(said.text)
+
+        return look
+
+
+class _Desk(Desk):
+    """Bounds nothing but samples, and reads a text once, however often it is replayed."""
+
+    def __init__(self, ask: AskOne, way: Way, wanted: Wanted, read: Read, known: dict[tuple[str, bool], str]) -> None:
+        purse = Purse(Budget(samples=way.most), {}, prompt=0, most_tokens=wanted.max_tokens)
+        super().__init__(ask, purse, cost=_nothing, read=read, alike=wanted.temperature == 0)
+        self._known = known
+
+    async def answer_of(self, sample: Sample) -> str:
+        key = (sample.text, sample.whole)
+        if key not in self._known:
+            self._known[key] = await super().answer_of(sample)
+        return self._known[key]
+
+
+@dataclass(frozen=True)
+class _Remembering(Verifier):
+    """Judges a text once."""
+
+    known: dict[str, float | None] = field(default_factory=dict)
+
+    async def score(self, text: str) -> float | None:
+        if text not in self.known:
+            self.known[text] = await super().score(text)
+        return self.known[text]
+
+
+async def _drawn(ask: Ask, question: Question, number: int) -> Sample:
+    try:
+        return await ask(question, number)
+    except DataError as error:  # the way makes do with what it has, as it does for callers
+        raise DrawError(str(error), final=True) from None
+
+
+def _nothing(sample: Sample) -> dict[str, int]:
+    return {}
