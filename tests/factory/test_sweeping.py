@@ -116,6 +116,21 @@ def test_a_sweep_compares_all_ways_on_the_same_draws_and_keeps_the_default(tmp_p
     assert told["why"].startswith("measured on tiny@1: no way")
 
 
+def test_what_fits_one_question_alone_or_asks_another_model_is_no_default(tmp_path: Path, tiny_llama: Path) -> None:
+    body, by = {"prompt": "the quick", "max_tokens": 6}, Verification(type="regex", pattern="[aeiou]")
+    asked = [Question(body=body, expected="never", asked=Reasoning(verifier=by, cue=cue)) for cue in ("Sure?", "Again")]
+    with Making(home=tmp_path / "home") as making:
+        making.answering.offer("tiny@1", making.artifacts.put_folder(tiny_llama))
+        judge = Verification(type="judge", model="tiny@1")
+        found = sweep(making, "tiny@1", asked, samples=4, verifiers=[by, judge])
+    kinds = {(point.strategy, point.verifier): point.eligible for point in found.measured.points}
+    assert kinds["best-of-n", "regex"]
+    assert not any((kinds["best-of-n", "of each"], kinds["best-of-n", "judge"], kinds["budget-forcing", ""]))
+    assert not kinds[FIXED, ""]
+    judged = next(point for point in found.measured.points if point.verifier == "judge" and point.most == 4)
+    assert judged.tokens > found.measured.points[0].tokens * judged.samples  # what the judge said is paid for
+
+
 def test_a_metered_sweep_says_joules_and_money_for_each_way(tmp_path: Path, tiny_llama: Path) -> None:
     meter = {"source": "model", "idle_w": 20.0, "busy_w": 60.0, "interval_s": 0.05}
     (tmp_path / "home").mkdir()

@@ -106,14 +106,12 @@ class Recorded:
         )
 
     async def _vote(self, way: Way, order: int) -> Thought:
-        async def recorded(draw: Draw, most: int | None) -> Sample:
-            return self._at(order, draw)
-
-        poll, desk = Poll(), _Desk(recorded, way, self._wanted, self._read, self._answers)
-        for sample in await desk.draw(way.most):
+        row = [self._at(order, Draw(number=number)) for number in range(1, way.most + 1)]
+        poll, desk = Poll(), _Desk(_no_more, way, self._wanted, self._read, self._answers)
+        for sample in row:
             poll.add(sample, await desk.answer_of(sample))
         _, answer, agreement = poll.chosen() if poll.voters else (None, "", None)
-        return Thought(answer=answer, stopped="samples", agreement=agreement, samples=tuple(desk.samples))
+        return Thought(answer=answer, stopped="samples", agreement=agreement, samples=tuple(row))
 
     def _at(self, order: int, draw: Draw) -> Sample:
         return self.row[(order + draw.number - 1) % len(self.row)]
@@ -195,6 +193,10 @@ async def _drawn(ask: Ask, question: Question, number: int) -> Sample:
         return await ask(question, number)
     except DataError as error:  # the way makes do with what it has, as it does for callers
         raise DrawError(str(error), final=True) from None
+
+
+async def _no_more(draw: Draw, most: int | None) -> Sample:
+    raise DrawError("a vote over all draws nothing: all there is was drawn")
 
 
 def _nothing(sample: Sample) -> dict[str, int]:

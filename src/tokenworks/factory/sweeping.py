@@ -67,7 +67,9 @@ def sweep(
     thoughts = [asyncio.run(think_all(recorded, way)) for way in ways]
     entries = entries_of(making.ledger_root, [*drawn, *_taken(thoughts)])
     rows = [_rows(found, questions, entries) for found in thoughts]
-    points = comparable([_point(way, found, rows[0]) for way, found in zip(ways, rows, strict=True)])
+    points = comparable(
+        [_point(way, found, rows[0], _eligible(way, questions)) for way, found in zip(ways, rows, strict=True)]
+    )
     worth = making.settings.reasoning.worth
     best, why = choose(points, worth)
     chosen = ways[points.index(best)]
@@ -151,18 +153,21 @@ def _row(thought: Thought, expected: str, entries: Entries, costed: bool) -> Row
     )
 
 
-def _point(way: Way, rows: Rows, plain: Rows) -> Point:
-    """Return the way's figures; what callers cannot go on their own cannot become their default."""
-    verifies = way.name == VERIFIED
-    kept = way.verifier is not None and way.verifier.type != "judge"  # a caller's budget cannot bound another model
-    return point(
-        way.name,
-        way.most,
-        rows,
-        plain,
-        verifier=(way.verifier.type if way.verifier else "of each") if verifies else "",
-        eligible=kept if verifies else way.name != FIXED,
-    )
+def _point(way: Way, rows: Rows, plain: Rows, eligible: bool) -> Point:
+    by = way.verifier.type if way.verifier else "of each" if way.name == VERIFIED else ""
+    return point(way.name, way.most, rows, plain, verifier=by, eligible=eligible)
+
+
+def _eligible(way: Way, questions: Sequence[Question]) -> bool:
+    """Return whether a way may become the default of callers who ask for none.
+
+    Not with what fits one question alone, nor with a judge: no caller's budget can bound another model (0367).
+    """
+    if way.name == VERIFIED:
+        return way.verifier is not None and way.verifier.type != "judge"
+    if way.name == CONTINUED:
+        return len({one.asked.cue for one in questions}) == 1
+    return way.name != FIXED
 
 
 def _most_joules(entries: Entries) -> float | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from tokenworks.core.corpus import write_parts
 from tokenworks.core.document import Document
@@ -22,6 +23,7 @@ from tokenworks.core.stage import Bench
 from tokenworks.line.train import pretrain
 from tokenworks.line.train.causal.llama import Llama, Shape
 from tokenworks.line.train.causal.plan import Plan
+from tokenworks.serving.folder import open_folder
 from tokenworks.store.artifacts import open_artifacts
 
 WORDS = [
@@ -164,6 +166,15 @@ def test_the_folder_says_honestly_what_it_is_and_holds_nothing_that_unpickles(pl
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
         "tokenworks.json",
     }  # fmt: skip
+
+
+def test_what_ends_a_turn_of_its_template_ends_an_answer(place):
+    """Or a model that is tuned from this one would never stop talking."""
+    folder = place.artifacts.folder(place.train(plan_for(steps=5))["model"])
+    model = open_folder(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert model.stop_ids == (tokenizer.token_to_id("<|endoftext|>"), tokenizer.token_to_id("<|im_end|>"))
+    assert "<|im_end|>" in model.chat_template
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])

@@ -29,11 +29,17 @@ async def test_three_who_agree_end_a_vote_of_sixteen() -> None:
     assert (outcome.answer, len(desk.samples), outcome.stopped, outcome.agreement) == ("4", 3, "agreed", 1.0)
 
 
-async def test_eight_of_which_no_two_agree_end_it_too() -> None:
-    desk = recorded([str(number) for number in range(16)])
-    outcome = await strategy_named("self-consistency", Plan()).think(desk)
+async def test_sixteen_of_which_no_two_agree_end_a_larger_one_too() -> None:
+    desk = recorded([str(number) for number in range(64)])
+    outcome = await strategy_named("self-consistency", Plan(samples=64)).think(desk)
     assert outcome.stopped == "no-agreement"
-    assert len(desk.samples) < 16
+    assert 16 <= len(desk.samples) < 24
+
+
+async def test_an_answer_that_shows_late_is_still_found() -> None:
+    desk = recorded([*(str(number) for number in range(8)), "x", "9", "x", *(str(number) for number in range(10, 15))])
+    outcome = await strategy_named("self-consistency", Plan()).think(desk)
+    assert outcome.answer == "x"
 
 
 async def test_a_sure_minority_outvotes_an_unsure_majority_where_votes_are_weighed() -> None:

@@ -54,6 +54,9 @@ class Verifier:
         except TimeoutError:
             log.warning("verifier took too long", verifier=self.name, timeout_s=self.timeout_s)
             return None
+        except DataError as error:
+            log.warning("verifier said nothing", verifier=self.name, because=str(error))
+            return None
         except Exception:  # a border: verifiers are strangers' code
             log.warning("verifier failed", verifier=self.name, exc_info=True)
             return None

@@ -14,7 +14,7 @@ from torch import Tensor
 from tokenworks.core.files import write_atomic
 from tokenworks.line.train.causal.llama import ROPE_THETA, Shape, hugging_face_names
 from tokenworks.line.train.causal.operators import EPSILON
-from tokenworks.line.train.causal.tokenizer import END, PAD, tokenizer_config
+from tokenworks.line.train.causal.tokenizer import END, END_TURN, PAD, tokenizer_config
 
 
 def write_folder(
@@ -27,7 +27,8 @@ def write_folder(
     ends = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": pad}
     write_atomic(folder / "model.safetensors", save(named, metadata={"format": "pt"}))
     write_atomic(folder / "config.json", _json(_config(shape, dtype) | ends))
-    write_atomic(folder / "generation_config.json", _json({"do_sample": False, **ends}))
+    stops = {"eos_token_id": [end, tokenizer.token_to_id(END_TURN)]}  # a model tuned from this one ends its turns so
+    write_atomic(folder / "generation_config.json", _json({"do_sample": False, **ends, **stops}))
     tokenizer.encode_special_tokens = False
     write_atomic(folder / "tokenizer.json", tokenizer.to_str(pretty=False).encode())
     write_atomic(folder / "tokenizer_config.json", tokenizer_config(shape.context))
