@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from ledger import RESULTS, machine
-from reasoning import ANSWER, questions
+from reasoning import ANSWER, TASK, TEMPERATURE, questions
 from tokenworks.core.errors import DataError
 from tokenworks.core.request import Request
 from tokenworks.factory import Factory
@@ -208,10 +208,14 @@ def main() -> None:
     found = {"machine": machine(None), "live": live, **compare(asked, drawn, given.samples)}
     print("\n".join(lines(found)))
     (given.results / "early-stopping.json").write_text(json.dumps(found, indent=2) + "\n")
+    (given.results / "early-stopping.md").write_text(page(found))
+
+
+def page(found: dict[str, Any]) -> str:
+    """Return the results as a page."""
+    task = f"{found['questions']} {TASK}, at a temperature of {TEMPERATURE:g}; 95 % intervals."
     text = "\n".join(lines(found))
-    (given.results / "early-stopping.md").write_text(
-        f"# Stopping a vote early\n\n95 % intervals.\n\n```\n{text}\n```\n"
-    )
+    return f"# Stopping a vote early\n\n{task}\n\n```\n{text}\n```\n"
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ JUDGED, JUDGE_BUDGET = 2500, "60s"  # sums of whose answers the judge learns
 KEPT = 600  # sums that are kept out of the documents; others that are asked are merely not in them
 HELD_BACK = 20_000  # sums that may be asked: no judge learns from them
 DIGITS = 3  # of each of the two numbers
+TASK = "sums of two numbers of three digits, with working; none of them was in what the model learned from"
 TEMPERATURE = 1.2  # at which it errs often enough for a vote to be needed
 ANSWER = r"; ([\d ]+)$"
 JUDGING = Verification(type="judge", question="Right?")
@@ -195,20 +196,26 @@ def write(found: Sweep, budget: str, made_s: float, asked_s: float) -> None:
     """Write the results."""
     result = {
         "machine": machine(None),
-        "task": "sums of two numbers of three digits, with working; none of them was in what the model learned from",
+        "task": TASK,
+        "temperature": TEMPERATURE,
         "budget": budget,
         "assumed": {"idle_w": IDLE_W, "busy_w": BUSY_W, "costs": COSTS},
-        "made_s": round(made_s, 1),
+        "made_s": round(made_s, 1),  # almost nothing where the models were there already
         "asked_s": round(asked_s, 1),
         **msgspec.to_builtins(found),
     }
     (RESULTS / "reasoning.json").write_text(json.dumps(result, indent=2) + "\n")
-    text = "\n".join(sweep_lines(found))
+    (RESULTS / "reasoning.md").write_text(page(found, budget))
+
+
+def page(found: Sweep, budget: str) -> str:
+    """Return the results as a page."""
     assumed = (
         f"Joules are of a machine assumed to draw {IDLE_W:g} W idle and {BUSY_W:g} W busy, cost of one of 1500 EUR."
     )
-    page = f"# Long thinking\n\n{result['task']}; {budget}, 95 % intervals.\n{assumed}\n\n```\n{text}\n```\n"
-    (RESULTS / "reasoning.md").write_text(page)
+    text = "\n".join(sweep_lines(found))
+    about = f"{TASK}; {budget}, temperature {TEMPERATURE:g}, 95 % intervals."
+    return f"# Long thinking\n\n{about}\n{assumed}\n\n```\n{text}\n```\n"
 
 
 def main() -> None:

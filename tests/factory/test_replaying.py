@@ -101,23 +101,26 @@ def test_stopping_early_sees_what_the_vote_over_all_sees_first(texts: str, order
         assert early.answer == fixed.answer
 
 
-def test_what_a_judge_says_of_a_text_is_asked_once_and_counted_each_time() -> None:
+def test_each_sample_is_judged_once_by_itself_as_it_is_for_callers() -> None:
+    """A judge draws too: of two samples with one text it may take the one and not the other."""
     asked: list[str] = []
+    says = iter(["3", "3", "3", "10"])  # of the samples in the order drawn
 
     async def judge(question: Question, number: int) -> Sample:
         asked.append(question.body["messages"][0]["content"])
         assert question.body["model"] == "judge@1"
-        said = "10" if "Answer:\n2" in asked[-1] else "3"
-        return Sample(number=number, text=said, completion_tokens=50, id=f"j{len(asked)}")
+        return Sample(number=number, text=next(says), completion_tokens=50, id=f"j{len(asked)}")
 
-    found = recorded("3233", judge)
+    found = recorded("3232", judge)
     by = Verification(type="judge", model="judge@1", question="Right?")
     for order in (0, 2):
         thought = asyncio.run(found.think(Way(name="best-of-n", most=4, verifier=by), order))
         assert thought.answer == "2"
         assert len(thought.samples) == len(thought.verdicts) == 4
         assert sum(one.completion_tokens for one in thought.taken) == 4 + 4 * 50
-    assert len(asked) == 2
+    first = asyncio.run(found.think(Way(name="best-of-n", most=2, verifier=by), 0))
+    assert (first.answer, [one.id for one in first.verdicts]) == ("3", ["j1", "j2"])
+    assert len(asked) == 4
     assert all(one.startswith("1+1=\n\nAnswer:\n") and one.endswith("Right?") for one in asked)
 
 

@@ -73,8 +73,7 @@ class Recorded:
         self._wanted = msgspec.convert(question.body, Wanted)
         self._further: dict[tuple[str, str, int | None], Sample] = {}
         self._version = version
-        self._verifiers: dict[bytes, Verifier] = {}
-        self._verdicts: dict[tuple[bytes, str], Sample] = {}
+        self._judged: dict[bytes, _Judged] = {}
         self._answers: dict[tuple[str, bool], str] = {}
 
     async def think(self, way: Way, order: int) -> Thought:
@@ -87,21 +86,19 @@ class Recorded:
                 return await self._going_on(draw, most)
             return self._at(order, draw)
 
-        asked, wanted = self.question.asked, self._by(way)
-        by = msgspec.json.encode(wanted)
-        verifier = self._verifier(by, wanted) if wanted is not None else None
+        asked, by = self.question.asked, self._by(way)
+        verifier = _InOrder.of(self._judged_by(by), self._indices(order)) if by is not None else None
         plan = Plan(
             samples=way.most, confidence=asked.confidence, rounds=asked.rounds, cue=asked.cue, verifier=verifier
         )
         desk = _Desk(recorded, way, self._wanted, self._read, self._answers)
         outcome: Outcome = await strategy_named(way.name, plan).think(desk)
-        verdicts = [self._verdicts.get((by, one.text)) for one in desk.samples]
         return Thought(
             answer=outcome.answer,
             stopped=outcome.stopped,
             agreement=outcome.agreement,
             samples=tuple(desk.samples),
-            verdicts=tuple(one for one in verdicts if one is not None),
+            verdicts=verifier.told if verifier is not None else (),
             notes=outcome.notes,
         )
 
@@ -114,7 +111,10 @@ class Recorded:
         return Thought(answer=answer, stopped="samples", agreement=agreement, samples=tuple(row))
 
     def _at(self, order: int, draw: Draw) -> Sample:
-        return self.row[(order + draw.number - 1) % len(self.row)]
+        return self.row[self._indices(order)[(draw.number - 1) % len(self.row)]]
+
+    def _indices(self, order: int) -> list[int]:
+        return [*range(order, len(self.row)), *range(order)]
 
     def _by(self, way: Way) -> Verification | None:
         return (way.verifier or self.question.asked.verifier) if way.name == VERIFIED else None
@@ -133,32 +133,78 @@ class Recorded:
             self._further[key] = await _drawn(self._ask, asked, draw.number)
         return self._further[key]
 
-    def _verifier(self, by: bytes, asked: Verification) -> Verifier:
-        if by not in self._verifiers:
-            self._verifiers[by] = self._remembering(by, asked)
-        return self._verifiers[by]
+    def _judged_by(self, asked: Verification) -> _Judged:
+        by = msgspec.json.encode(asked)
+        if by not in self._judged:
+            self._judged[by] = _Judged(self.row, lambda said: self._verifier(asked, said))
+        return self._judged[by]
 
-    def _remembering(self, by: bytes, asked: Verification) -> Verifier:
+    def _verifier(self, asked: Verification, said: list[Sample]) -> Verifier:
         if asked.type == "judge":
-            judge = self._judging(by, asked, asked.model or self._version)
-            return _Remembering("judge", judge, TIMEOUT_S, certain=False)
+            return Verifier("judge", self._judging(asked, said), TIMEOUT_S, certain=False)
         try:
-            made = verifier_of(asked, self._wanted)
+            return verifier_of(asked, self._wanted)
         except ApiError as error:
             raise DataError(f"the verifier of {self.question.body}: {error}") from None
-        return _Remembering(made.name, made.judge, made.timeout_s, made.certain)
 
-    def _judging(self, by: bytes, asked: Verification, model: str) -> Judgement:
+    def _judging(self, asked: Verification, told: list[Sample]) -> Judgement:
         before = asked_text(self._wanted.prompt, self._wanted.messages)
 
         async def look(text: str) -> float:
             turn = {"role": "user", "content": question_about(before, text, asked)}
-            body = {"model": model, "messages": [turn], "max_tokens": JUDGE_TOKENS}
+            body = {"model": asked.model or self._version, "messages": [turn], "max_tokens": JUDGE_TOKENS}
             said = await _drawn(self._ask, Question(body=body, expected=""), 1)
-            self._verdicts[by, text] = said
+            told.append(said)
             return verdict_in(said.text)
 
         return look
+
+
+class _Judged:
+    """What a verifier says of each recorded sample: asked for once, whatever the order it is thought over in."""
+
+    def __init__(self, row: Sequence[Sample], make: Callable[[list[Sample]], Verifier]) -> None:
+        self.row = row
+        self._said: list[Sample] = []  # what a judge has just said
+        self.verifier = make(self._said)
+        self._scores: dict[int, float | None] = {}
+        self.told: dict[int, Sample] = {}
+
+    async def score(self, index: int) -> float | None:
+        """Return the score of a sample, by its place in the row."""
+        if index not in self._scores:
+            self._scores[index] = await self.verifier.score(self.row[index].text)
+            if self._said:
+                self.told[index] = self._said.pop()
+        return self._scores[index]
+
+
+@dataclass(frozen=True)
+class _InOrder(Verifier):
+    """Tells samples of the same text apart by the order they are thought over in: each was judged by itself."""
+
+    judged: _Judged | None = None
+    left: list[int] = field(default_factory=list)  # places in the row, of samples that were not asked about yet
+    asked: list[int] = field(default_factory=list)
+
+    @staticmethod
+    def of(judged: _Judged, order: list[int]) -> _InOrder:
+        """Return the verifier over the samples in this order."""
+        by = judged.verifier
+        return _InOrder(by.name, by.judge, by.timeout_s, by.certain, judged, order)
+
+    async def score(self, text: str) -> float | None:
+        assert self.judged is not None, "made by `of`"
+        index = next(index for index in self.left if self.judged.row[index].text == text)
+        self.left.remove(index)
+        self.asked.append(index)
+        return await self.judged.score(index)
+
+    @property
+    def told(self) -> tuple[Sample, ...]:
+        """What judges said of the samples that were asked about."""
+        assert self.judged is not None, "made by `of`"
+        return tuple(self.judged.told[index] for index in self.asked if index in self.judged.told)
 
 
 class _Desk(Desk):
@@ -174,18 +220,6 @@ class _Desk(Desk):
         if key not in self._known:
             self._known[key] = await super().answer_of(sample)
         return self._known[key]
-
-
-@dataclass(frozen=True)
-class _Remembering(Verifier):
-    """Judges a text once."""
-
-    known: dict[str, float | None] = field(default_factory=dict)
-
-    async def score(self, text: str) -> float | None:
-        if text not in self.known:
-            self.known[text] = await super().score(text)
-        return self.known[text]
 
 
 async def _drawn(ask: Ask, question: Question, number: int) -> Sample:
