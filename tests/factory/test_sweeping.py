@@ -97,7 +97,8 @@ def test_a_sweep_compares_all_ways_on_the_same_draws_and_keeps_the_default(tmp_p
     with Making(home=tmp_path / "home") as making:
         making.answering.offer("tiny@1", making.artifacts.put_folder(tiny_llama))
         asked = [Question(body=body, expected="never") for _ in range(3)]
-        found = sweep(making, "tiny@1", asked, samples=4, verifiers=[by], cue="Again")
+        form = Verification(type="json_schema", schema={"type": "object"})
+        found = sweep(making, "tiny@1", asked, samples=4, verifiers=[by, form], cue="Again")
         kept = making.catalog.objects.get(KIND, "tiny")
         wants = Request(endpoint="completions", body={**body, "model": "tiny@1", "reasoning_effort": "high"})
         told = asyncio.run(making.answering.answer(wants)).body["reasoning"]
@@ -111,7 +112,10 @@ def test_a_sweep_compares_all_ways_on_the_same_draws_and_keeps_the_default(tmp_p
     assert kept is not None
     assert kept.body["chosen"] == "none"
     assert "no way of thinking was shown to be right more often" in sweep_lines(found)[-1]
-    assert any(line.startswith("best-of-n regex") for line in sweep_lines(found))
+    for kind in ("regex", "json_schema"):
+        assert any(line.startswith(f"best-of-n {kind} ") for line in sweep_lines(found))
+    form_at_most = {point.most: point.samples for point in found.measured.points if point.verifier == "json_schema"}
+    assert form_at_most == {1: 1, 4: 4}  # no text of this model is an object: all are drawn
     assert (told["strategy"], told["samples"]) == ("none", 1)
     assert told["why"].startswith("measured on tiny@1: no way")
 

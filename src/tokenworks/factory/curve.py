@@ -9,7 +9,7 @@ import numpy as np
 
 from tokenworks.line.evaluate.intervals import proportion
 from tokenworks.line.evaluate.paired import Paired, items_needed, paired_gain
-from tokenworks.serving.thinking.measured import Point
+from tokenworks.serving.thinking.measured import PLAIN, Point
 
 ALPHA = 0.025  # of each side: intervals are of 95 %
 MARGIN = 0.005  # of the share of right answers: what stopping early may lose
@@ -127,6 +127,7 @@ def curve_lines(points: Sequence[Point]) -> list[str]:
     lines = [head + "".join(f"{title:>11}{'/right':>11}" for title, _ in units)]
     for one in points:
         gain = f"{100 * one.gain:+.2f} [{100 * one.gain_low:+.2f}, {100 * one.gain_high:+.2f}]"
+        gain = "" if one.strategy == PLAIN else gain
         spent = [getattr(one, field) for _, field in units]
         lines.append(
             f"{one.strategy + (' ' + one.verifier if one.verifier else ''):<24}{one.most:>8}{one.samples:>9.2f}"

@@ -1,6 +1,6 @@
 """Ways of thinking over samples that were drawn before: the code that answers callers, at a desk that replays.
 
-What no sample says, how a thought goes on after a cue and what a judge thinks of a text, is asked for once and kept.
+What no sample says, how a thought goes on after a cue and what a judge thinks of a sample, is asked for and kept.
 """
 
 from __future__ import annotations

@@ -184,7 +184,8 @@ def _notes(ways: Sequence[Way], thoughts: Sequence[Found], entries: Entries) -> 
     for way, found in zip(ways, thoughts, strict=True):
         noted = [one.notes[0] for orders in found for one in orders if one.notes]
         if noted:
-            yield f"{way.name}, {len(noted)} times: {noted[0]}"
+            by = way.verifier.type if way.verifier is not None else ""
+            yield f"{' '.join((way.name, by)).strip()} up to {way.most}, {len(noted)} times: {noted[0]}"
     meters = {one.meter for one in entries.values() if one.joules is not None}
     if meters:
         unmetered = sum(one.joules is None for one in entries.values())
