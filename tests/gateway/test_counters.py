@@ -120,8 +120,7 @@ async def test_no_order_of_ends_overspends_money_or_loses_any(
         claims, tokens = under_way.pop(place)
         spent["day"] += tokens
         spent["money-day"] += tokens * price
-        await counters.settle([claim for claim in claims if claim.kind == "day"], tokens)
-        await counters.settle([claim for claim in claims if claim.kind == "money-day"], tokens * price)
+        await counters.settle(claims, tokens)
 
     for number, (most, share, _) in enumerate(requests):
         claims = claims_of([limit], at=NOON, likely=most, most=most, most_micro=most * price, currency="EUR")

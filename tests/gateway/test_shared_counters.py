@@ -32,7 +32,12 @@ class Gateway:
     def __init__(self, open_book: Open, name: str, *, spent: int = 0, grace_s: float = 0.0) -> None:
         self.spent = spent
         self.counters = SharedCounters(
-            open_book(), lambda *budget: {name: self.spent}, lease_s=LEASE_S, beat_s=BEAT_S, grace_s=grace_s
+            open_book(),
+            lambda *budget: {name: self.spent},
+            lease_s=LEASE_S,
+            beat_s=BEAT_S,
+            grace_s=grace_s,
+            look_s=BEAT_S,
         )
 
     async def take(self, claims: list[Claim], patience_s: float = 10.0) -> Verdict:
@@ -139,6 +144,32 @@ async def test_what_was_spent_before_anybody_counted_is_counted(opened: Open) ->
     assert (await now.take(claims(100, 5))).granted
     for gateway in (before, now):
         await gateway.counters.close()
+
+
+async def test_what_was_spent_while_no_limit_was_in_force_is_counted_as_soon_as_one_is_again(opened: Open) -> None:
+    one, other = Gateway(opened, "a"), Gateway(opened, "b")
+    wanted = claims(100, 10)
+    for gateway in (one, other):
+        assert (await gateway.take(wanted)).granted
+        await gateway.end(wanted, 5)
+    one.spent += 85  # by requests that claimed nothing: they began before the limit was set, or while it was dropped
+    await asyncio.sleep(4 * BEAT_S)
+    refused = await other.counters.take(wanted)
+    assert not refused.granted
+    assert not refused.later
+    assert (await one.take(claims(100, 5))).granted
+    for gateway in (one, other):
+        await gateway.counters.close()
+
+
+async def test_a_settlement_of_which_nobody_has_to_be_told_waits_for_nobody(opened: Open) -> None:
+    gateway = Gateway(opened, "a")
+    rate = claims_of([Limit(subject=Subject("acme"), requests_per_minute=9)], at=time.time(), likely=0, most=0)
+    assert (await gateway.take(rate)).granted
+    async with asyncio.timeout(10):
+        await gateway.end(rate, 5)
+        await gateway.end([], 5)
+    await gateway.counters.close()
 
 
 async def test_a_request_whose_caller_leaves_holds_nothing(opened: Open) -> None:

@@ -17,7 +17,8 @@ from tokenworks.governance.keys import KeyRefusedError
 from tokenworks.governance.roles import BUILT_IN, SCOPES
 from tokenworks.ledger.entries import AccessEntry
 from tokenworks.ledger.reader import read
-from tokenworks.settings import Settings
+from tokenworks.settings import ModelPrice, PriceSettings, Settings
+from tokenworks.store.nouns import Budget
 from tokenworks.store.ops import AddKey
 
 HOUR_S = 3600.0
@@ -105,6 +106,29 @@ def test_making_and_ending_a_grant_is_on_the_ledger_without_its_secret(factory: 
     assert not any(secret.encode() in content for content in files)
 
 
+async def test_a_budget_is_the_grants_own_stands_on_the_ledger_and_outlives_a_restart(factory: Factory) -> None:
+    key = factory.new_key("ci", tenant="acme")
+    budget = Budget(tokens=1000, requests=20, concurrency=2)
+    secret, kept = factory.new_grant(prefix(key), Rights(task="audit", lasts_s=HOUR_S, budget=budget))
+    none, _ = factory.new_grant(prefix(key), Rights(task="audit", lasts_s=HOUR_S, budget=Budget()))
+    with Factory(home=factory.home) as again:
+        budgets = [(await again.keys.verify(one)).budget for one in (secret, none, key)]
+        assert budgets == [budget, None, None]
+        assert (await again.keys.stand_in(kept.prefix)).budget == budget
+    entries = [one for _, one in read(factory.ledger_root) if isinstance(one, AccessEntry)]
+    assert [one.budget for one in entries if one.subject == kept.prefix] == [budget]
+
+
+def test_a_budget_in_money_that_would_bound_nothing_is_refused(factory: Factory, tmp_path: Path) -> None:
+    rights = Rights(task="t", lasts_s=HOUR_S, budget=Budget(money_micro=1))
+    with pytest.raises(ConfigError, match="would bound nothing, since no model has a price"):
+        factory.new_grant(prefix(factory.new_key("ci", tenant="acme")), rights)
+    prices = PriceSettings(models={"m": ModelPrice(input=1.0, output=2.0)})
+    with Factory(Settings(home=str(tmp_path), prices=prices)) as priced:
+        _, kept = priced.new_grant(prefix(priced.new_key("ci", tenant="acme")), rights)
+        assert kept.budget == Budget(money_micro=1)
+
+
 @pytest.mark.parametrize(
     ("rights", "says"),
     [
@@ -117,6 +141,9 @@ def test_making_and_ending_a_grant_is_on_the_ledger_without_its_secret(factory: 
         (Rights(task="t", lasts_s=60, scopes=frozenset({"fly"})), "scope 'fly' does not exist"),
         (Rights(task="t", lasts_s=60, clearance=Label.RESTRICTED), "cleared for internal"),
         (Rights(task="t", lasts_s=60, models=("m@3",)), "all versions of a model"),
+        (Rights(task="t", lasts_s=60, budget=Budget(tokens=-1)), "a budget of -1 tokens for 't' cannot be meant"),
+        (Rights(task="t", lasts_s=60, budget=Budget(requests=0)), "give 1 to "),
+        (Rights(task="t", lasts_s=60, budget=Budget(concurrency=2**60)), "give 1 to "),
     ],
 )
 def test_a_grant_that_cannot_be_meant_is_refused(factory: Factory, rights: Rights, says: str) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from tokenworks.core.errors import ConfigError, NotFoundError
 from tokenworks.core.priority import Priority
-from tokenworks.governance.limits import Limit, Limits, Share, Subject, applying, share
+from tokenworks.governance.limits import Limit, Limits, Share, Subject, applying, of_grant, share
 from tokenworks.store.catalog import open_catalog
+from tokenworks.store.nouns import Budget
 
 ANN = Subject("acme", "tw-ann00001", "route")
 
@@ -77,6 +78,20 @@ async def test_limits_are_kept_replaced_and_dropped(tmp_path):
             limits.drop(Subject(tenant="acme"))
 
 
+async def test_the_budget_of_a_grant_stands_beside_what_limits_its_key(tmp_path):
+    with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog:
+        limits, budget = Limits(catalog.objects), Budget(tokens=9, requests_per_minute=2)
+        limits.set(bounded(Subject(tenant="acme"), 3))
+        granted = ANN._replace(grant="tw-one")
+        found, _ = await limits.terms(granted, budget)
+        assert found == [*await limits.of(ANN), of_grant("tw-one", budget)]
+        assert str(found[-1].subject) == "grant=tw-one"
+        assert found[-1].has_budget
+        assert (await limits.terms(granted, budget))[0] is found  # the same until limits are read anew
+        (kept,) = catalog.objects.of("limit")
+        assert len(kept.body["subject"]) == 4  # as it was before there were budgets of grants
+
+
 @pytest.mark.parametrize(
     ("limit", "says"),
     [
@@ -88,6 +103,8 @@ async def test_limits_are_kept_replaced_and_dropped(tmp_path):
         (bounded(Subject(tenant="house")), "is the factory itself"),
         (bounded(Subject(tenant="a b")), "neither spaces"),
         (bounded(Subject(project="web")), "project 'web' is of a tenant"),
+        (bounded(Subject(grant="tw-one")), "a grant has its budget from when it is made"),
+        (Limit(subject=Subject(tenant="acme"), tokens_in_all=3), "a grant has its budget from when it is made"),
     ],
 )
 def test_a_limit_that_cannot_be_meant_is_refused(tmp_path, limit, says):

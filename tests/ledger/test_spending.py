@@ -7,14 +7,16 @@ import time
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenworks.ledger.entries import RequestEntry
-from tokenworks.ledger.spending import Spending, charged, day_of, load_spending
+from tokenworks.ledger.spending import Spending, Spent, charged, day_of, load_by_writer, load_spending
 from tokenworks.ledger.writer import Ledger
 
 NOON = 1_795_262_400.0  # 2026-11-21 12:00 UTC
+DAY_S = 86_400.0
 
 
 def request(number: int, at: float = NOON, **changes: object) -> RequestEntry:
@@ -59,6 +61,61 @@ async def test_a_view_from_before_there_were_projects_is_made_anew(tmp_path):
     await write(tmp_path / "ledger", [request(1, project="web")])
     view.write_bytes(b'{"places": {"gateway": 0}, "rows": [[["2026-11-21", "acme", "tw-a", "m"], [3, 0]]]}')
     assert load_spending(tmp_path / "ledger", view).total("2026-11-21", project="web") == 3
+
+
+async def test_what_a_grant_came_to_is_folded_the_same_from_the_log_and_from_a_view(tmp_path):
+    root, view, by_writer = tmp_path / "ledger", tmp_path / "spending.json", tmp_path / "by-writer.json"
+    of = {"grant": "tw-one", "engine": "e", "price_micro": 7}
+    await write(root, [request(n, **of) for n in range(3)] + [request(3, engine="e"), request(4, status=429, **of)])
+    assert load_spending(root, view).of_grant("tw-one") == Spent(12, 28, 4)
+    assert load_by_writer(root, by_writer)["gateway"].of_grant("tw-one") == Spent(12, 28, 4)
+    await write(root, [request(5, NOON + 40 * DAY_S, **of)])
+    taken_on, made_anew = load_spending(root, view), load_spending(root, tmp_path / "other.json")
+    assert taken_on.of_grant("tw-one") == made_anew.of_grant("tw-one") == Spent(15, 35, 5)
+    assert load_by_writer(root, by_writer)["gateway"].of_grant("tw-one") == Spent(15, 35, 5)
+    assert taken_on.of_grant("tw-two") == Spent()
+
+
+async def test_a_view_from_before_grants_were_summed_is_made_anew(tmp_path):
+    view, by_writer = tmp_path / "spending.json", tmp_path / "by-writer.json"
+    await write(tmp_path / "ledger", [request(1, grant="tw-one", engine="e")])
+    rows = b'[[["2026-11-21", "acme", "tw-a", "m", ""], [3, 0]]]'
+    view.write_bytes(b'{"places": {"gateway": 0}, "rows": ' + rows + b"}")
+    by_writer.write_bytes(b'{"gateway": {"place": 0, "rows": ' + rows + b"}}")
+    assert load_spending(tmp_path / "ledger", view).of_grant("tw-one") == Spent(3, 0, 1)
+    assert load_by_writer(tmp_path / "ledger", by_writer)["gateway"].of_grant("tw-one") == Spent(3, 0, 1)
+
+
+def test_a_grant_is_remembered_from_its_first_day_to_its_last_and_in_the_end_forgotten():
+    january, march = NOON - 294 * DAY_S, NOON - 263 * DAY_S  # the 31st and the 3rd
+    assert (day_of(january), day_of(march)) == ("2026-01-31", "2026-03-03")
+    spending = Spending()
+    for number, (at, grant) in enumerate(((january, "tw-long"), (march, "tw-new"), (march, "tw-long"))):
+        spending.add(request(number, at, grant=grant, engine="e"))
+    assert spending.of_grant("tw-long") == Spent(6, 0, 2)
+    spending.add(request(4, march + 90 * DAY_S, grant="tw-later", engine="e"))
+    assert spending.grants.keys() == {"tw-later"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "requests"),
+    [
+        ({}, 1),
+        ({"outcome": "cancelled", "status": 499}, 1),
+        ({"outcome": "failed", "status": 502}, 1),
+        ({"part_of": "req-1"}, 1),  # a sample
+        ({"samples": 3}, 0),  # the answer that samples were for
+        ({"engine": ""}, 0),
+        ({"outcome": "refused", "status": 400}, 0),
+        ({"replays": "req-1"}, 0),
+        ({"arm": "shadow"}, 0),
+        ({"arm": "canary"}, 1),
+    ],
+)
+def test_a_request_is_one_that_an_engine_answered_and_that_passed_the_limits(changes, requests):
+    spending = Spending()
+    spending.add(request(1, **{"grant": "tw-one", "engine": "e", **changes}))
+    assert spending.of_grant("tw-one").requests == requests
 
 
 def test_nobody_is_charged_for_what_nobody_was_given():

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from tokenworks.core.clock import iso, seconds
 from tokenworks.core.label import Label
+from tokenworks.store.nouns import Budget
+
+if TYPE_CHECKING:
+    from tokenworks.ledger.spending import Spent
+
 
 group = typer.Typer(no_args_is_help=True, help="What one task may do, for a while.", rich_markup_mode=None)
 
@@ -26,41 +32,70 @@ def new(
     scope: Annotated[list[str] | None, typer.Option(help="What it may do [repeat; default: as its key].")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model that it may ask [repeat; default: all].")] = None,
     clearance: Annotated[str | None, typer.Option(help="Highest label it may see [default: as its key].")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Tokens in all: a hard stop.")] = None,
+    money: Annotated[float | None, typer.Option(help="Money in all, by [prices]: a hard stop.")] = None,
+    requests: Annotated[int | None, typer.Option(help="Requests in all: a hard stop.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(help="Requests each minute.")] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option(help="Tokens each minute, prompt and answer.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Requests at the same time.")] = None,
 ) -> None:
-    """Make a grant and show its secret, this once. It ends by itself, with its key, or by `grant end`."""
+    """Make a grant and show its secret, this once. It ends by itself, with its key, or by `grant end`.
+
+    What it may come to counts beside every limit of its key, tenant and project, and is fixed here.
+    """
+    from tokenworks.cli.limit import micro_of
     from tokenworks.governance.grants import Rights
 
+    budget = Budget(
+        tokens=tokens,
+        money_micro=micro_of(money),
+        requests=requests,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        concurrency=concurrency,
+    )
     rights = Rights(
         task=task,
         lasts_s=seconds(last),
         scopes=frozenset(scope) if scope else None,
         models=tuple(model or ()),
         clearance=None if clearance is None else Label.parse(clearance),
+        budget=budget,
     )
     with context.obj.factory() as factory:
         made, kept = factory.new_grant(key, rights)
     ends = iso(kept.expires_at)
+    most = "" if kept.budget is None else f"\nat most {_bounds(kept.budget)}"
     context.obj.show(
-        {"key": made, "grant": kept.prefix, "of": kept.parent, "ends_at": kept.expires_at},
-        f"{made}\nfor {task!r} in the name of {kept.parent} until {ends}; kept as a hash only",
+        {
+            "key": made,
+            "grant": kept.prefix,
+            "of": kept.parent,
+            "ends_at": kept.expires_at,
+            "budget": kept.budget,
+        },
+        f"{made}\nfor {task!r} in the name of {kept.parent} until {ends}; kept as a hash only{most}",
     )
 
 
 @group.command("list")
 def list_grants(context: typer.Context) -> None:
-    """List grants with what they may do; those that have ended too."""
+    """List grants with what they may do and what the ledger says they came to; those that have ended too."""
     with context.obj.factory() as factory:
-        grants = [key for key in factory.catalog.keys.all() if key.parent]
+        standings = factory.grant_standings()
     lines = [
-        f"{'grant':<14} {'key':<14} {'tenant':<12} {'clearance':<13} {'ends':<25} {'scopes':<24} {'models':<16} task"
+        f"{'grant':<14} {'key':<14} {'tenant':<12} {'clearance':<13} {'ends':<25} {'scopes':<24} {'models':<16} "
+        f"{'came to':<44} task"
     ]
-    for one in grants:
+    for one, spent in standings:
         ends = min(at for at in (one.expires_at, one.revoked_at) if at is not None)
         lines.append(
             f"{one.prefix:<14} {one.parent:<14} {one.tenant:<12} {one.clearance:<13} {iso(ends):<25} "
-            f"{','.join(one.scopes):<24} {','.join(one.models) or 'all':<16} {one.name}"
+            f"{','.join(one.scopes):<24} {','.join(one.models) or 'all':<16} {_came_to(one.budget, spent):<44} "
+            f"{one.name}"
         )
-    context.obj.show(grants, "\n".join(lines))
+    shown = [msgspec.to_builtins(one) | {"spent": spent._asdict()} for one, spent in standings]
+    context.obj.show(shown, "\n".join(lines))
 
 
 @group.command()
@@ -69,3 +104,27 @@ def end(context: typer.Context, grant: Annotated[str, typer.Argument(help="As `g
     with context.obj.factory() as factory:
         factory.end_grant(grant)
     context.obj.show({"ended": grant}, f"ended {grant}")
+
+
+def _bounds(budget: Budget) -> str:
+    """Return what a grant may come to."""
+    bounds = {name: amount for name, amount in msgspec.structs.asdict(budget).items() if amount is not None}
+    return ", ".join(
+        f"{amount / 1e6:g} money" if name == "money_micro" else f"{amount} {name.replace('_', ' ')}"
+        for name, amount in bounds.items()
+    )
+
+
+def _came_to(budget: Budget | None, spent: Spent) -> str:
+    """Return what a grant came to, of how much where that is bounded."""
+    most = budget or Budget()
+    of = [
+        (f"{spent.tokens}", most.tokens, "tokens", 1),
+        (f"{spent.micro / 1e6:g}", most.money_micro, "money", 1e6),
+        (f"{spent.requests}", most.requests, "requests", 1),
+    ]
+    return ", ".join(
+        f"{used} of {bound / unit:g} {name}" if bound is not None else f"{used} {name}"
+        for used, bound, name, unit in of
+        if bound is not None or name != "money"
+    )

@@ -51,8 +51,8 @@ def set_limit(
         concurrency=concurrency,
         tokens_per_day=tokens_per_day,
         tokens_per_month=tokens_per_month,
-        money_per_day_micro=_micro(money_per_day),
-        money_per_month_micro=_micro(money_per_month),
+        money_per_day_micro=micro_of(money_per_day),
+        money_per_month_micro=micro_of(money_per_month),
         weight=weight,
         priority=priority,
     )
@@ -95,7 +95,8 @@ def _money(one: Standing) -> str:
     return f" (spent {', '.join(spent)})" if spent else ""
 
 
-def _micro(money: float | None) -> int | None:
+def micro_of(money: float | None) -> int | None:
+    """Return a sum of money in millionths."""
     if money is not None and not abs(money) < MOST_MONEY:
         raise ConfigError(f"{money} is no sum of money; give one below {MOST_MONEY:g}")
     return None if money is None else round(money * 1e6)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tokenworks.core.errors import NotFoundError
+from tokenworks.core.errors import ConfigError, NotFoundError
 from tokenworks.core.ids import sha256_hex
 from tokenworks.core.label import Label
 from tokenworks.factory.house import House
+from tokenworks.factory.limiting import price_list
 from tokenworks.factory.making import user
 from tokenworks.governance.grants import Rights
 from tokenworks.governance.principal import ends_at
+from tokenworks.ledger.spending import Spent
 from tokenworks.store.nouns import Key
 
 
@@ -39,7 +41,18 @@ class Granting(House):
 
     def new_grant(self, prefix: str, rights: Rights) -> tuple[str, Key]:
         """Make a secret for one task of a key and return it; only its hash is kept."""
+        budget, prices = rights.budget, price_list(self.settings.prices)
+        if budget is not None and budget.money_micro is not None and not prices:
+            raise ConfigError(
+                f"a budget in money for {rights.task!r} would bound nothing, since no model has a price; "
+                "set [prices], or bound it by tokens"
+            )
         return self.keys.grant(prefix, rights, by=user())
+
+    def grant_standings(self) -> list[tuple[Key, Spent]]:
+        """Return every grant with what the ledger says it came to."""
+        spending = self.spending()
+        return [(key, spending.of_grant(key.name_id)) for key in self.catalog.keys.all() if key.parent]
 
     def end_grant(self, prefix: str) -> None:
         """Make a grant useless from now on, and nothing else of its key."""

@@ -68,8 +68,7 @@ def _known(house: House, spendings: Mapping[str, Spending]) -> Known:
     ledger = open_key(house.home / "keys", house.ledger_root).name
 
     def known(kind: str, window: str, subject: Subject) -> dict[str, int]:
-        spent = {origin_of(ledger, log): one.spent(window, *subject) for log, one in spendings.items()}
-        sums = {log: one.micro if kind in MONEY else one.tokens for log, one in spent.items()}
+        sums = {origin_of(ledger, log): _amount(one, kind, window, subject) for log, one in spendings.items()}
         return {log: amount for log, amount in sums.items() if amount}
 
     return known
@@ -83,10 +82,10 @@ def standings(limits: Sequence[Bound], spending: Spending, *, now: float) -> lis
         if EACH in limit.subject
         else Standing(
             limit=limit,
-            spent_today=spending.total(day, *limit.subject),
-            spent_this_month=spending.total(day[:7], *limit.subject),
-            micro_today=spending.spent(day, *limit.subject).micro,
-            micro_this_month=spending.spent(day[:7], *limit.subject).micro,
+            spent_today=spending.total(day, *limit.subject[:-1]),
+            spent_this_month=spending.total(day[:7], *limit.subject[:-1]),
+            micro_today=spending.spent(day, *limit.subject[:-1]).micro,
+            micro_this_month=spending.spent(day[:7], *limit.subject[:-1]).micro,
         )
         for limit in limits
     ]
@@ -96,10 +95,18 @@ def spent_by(spending: Spending) -> Spent:
     """Return what a budget is measured by."""
 
     def spent(claim: Claim) -> int:
-        found = spending.spent(claim.window, *claim.subject)
-        return found.micro if claim.kind in MONEY else found.tokens
+        return _amount(spending, claim.kind, claim.window, claim.subject)
 
     return spent
+
+
+def _amount(spending: Spending, kind: str, window: str, subject: Subject) -> int:
+    """Return what was spent of one budget, in its own unit."""
+    tenant, key, model, project, grant = subject
+    found = spending.of_grant(grant) if grant else spending.spent(window, tenant, key, model, project)
+    if kind == "requests-total":
+        return found.requests
+    return found.micro if kind in MONEY else found.tokens
 
 
 def price_list(settings: PriceSettings) -> Prices:

@@ -10,10 +10,11 @@ from tokenworks.core.clock import iso
 from tokenworks.core.errors import ConfigError, ConflictError
 from tokenworks.core.label import Label
 from tokenworks.governance.roles import Roles, check_scopes
-from tokenworks.store.nouns import Key
+from tokenworks.store.nouns import Budget, Key
 
 MOST_S = 31 * 86400.0
 LONGEST_TASK = 64  # characters
+MOST_AMOUNT = 2**50  # sums of it are still exact in every kind of counter: those of Redis are doubles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class Rights:
     scopes: frozenset[str] | None = None
     models: tuple[str, ...] = ()  # by their own names
     clearance: Label | None = None
+    budget: Budget | None = None
 
 
 def narrowed(parent: Key, rights: Rights, roles: Roles, *, hash: str, prefix: str, now: float) -> Key:
@@ -61,6 +63,7 @@ def narrowed(parent: Key, rights: Rights, roles: Roles, *, hash: str, prefix: st
         expires_at=ends if parent.expires_at is None else min(ends, parent.expires_at),
         revoked_at=None,
         ended_by="",
+        budget=None if rights.budget == Budget() else rights.budget,
     )
 
 
@@ -78,3 +81,8 @@ def _check(parent: Key, rights: Rights, now: float) -> None:
     for model in rights.models:
         if not model or "@" in model or not model.isprintable():
             raise ConfigError(f"{model!r} is no model's own name; a grant is for all versions of a model")
+    for name, amount in {} if rights.budget is None else msgspec.structs.asdict(rights.budget).items():
+        if amount is not None and not 0 < amount <= MOST_AMOUNT:
+            raise ConfigError(
+                f"a budget of {amount} {name} for {rights.task!r} cannot be meant; give 1 to {MOST_AMOUNT}"
+            )

@@ -187,4 +187,5 @@ def _entry(action: str, key: Key, *, at: float, by: str) -> AccessEntry:
         expires_at=key.expires_at,
         parent=key.parent,
         models=key.models,
+        budget=key.budget,
     )

@@ -15,12 +15,13 @@ from tokenworks.core.errors import ConfigError, ConflictError, NotFoundError, To
 from tokenworks.core.priority import NAMES, Priority
 from tokenworks.governance.keys import FRESH_S, HOUSE
 from tokenworks.governance.remembering import AHEAD
-from tokenworks.store.nouns import Object
+from tokenworks.store.nouns import Budget, Object
 
 KIND = "limit"
 EACH = "*"  # each one by itself
-BUDGETS = ("tokens_per_day", "tokens_per_month", "money_per_day_micro", "money_per_month_micro")
-AMOUNTS = ("requests_per_minute", "tokens_per_minute", "concurrency", *BUDGETS)
+IN_ALL = ("tokens_in_all", "money_in_all_micro")
+BUDGETS = ("tokens_per_day", "tokens_per_month", "money_per_day_micro", "money_per_month_micro", *IN_ALL)
+AMOUNTS = ("requests_per_minute", "tokens_per_minute", "concurrency", *BUDGETS, "requests_in_all")
 MOST_WEIGHT = 1e6
 REMEMBERED = 4096  # callers whose limits are known
 _NARROWEST = (1, 3, 0, 2)  # parts of a subject: a key says more than its project, that more than its tenant
@@ -33,6 +34,7 @@ class Subject(NamedTuple):
     key: str = ""
     model: str = ""
     project: str = ""  # of the tenant
+    grant: str = ""  # by its id
 
     @lru_cache(maxsize=4096)  # noqa: B019 - a tuple: its words are the same for good, and needed on each request
     def __str__(self) -> str:
@@ -53,6 +55,9 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     money_per_month_micro: int | None = None
     weight: float | None = None  # of the share where tenants wait for an engine; no bound, nor is the next
     priority: str | None = None  # the most urgent that may be asked for
+    tokens_in_all: int | None = None  # of a grant, from its first request to its last
+    money_in_all_micro: int | None = None
+    requests_in_all: int | None = None
 
     @property
     def has_budget(self) -> bool:
@@ -117,6 +122,7 @@ class Limits:
         """Put `limit` in the place of what its subject had before."""
         check(limit)
         body, name = msgspec.to_builtins(limit), str(limit.subject)
+        body["subject"] = limit.subject[:-1]  # none is of a grant; gateways of the version before read it so
         while True:
             there = self._rows.get(KIND, name)
             try:
@@ -142,22 +148,22 @@ class Limits:
         """Return what limits a request of tenant, key, model and project `who`, each with its subject filled in."""
         return (await self.terms(who))[0]
 
-    async def terms(self, who: Subject) -> tuple[list[Limit], Share]:
-        """Return what limits a request of tenant, key, model and project `who`, and its share of full engines."""
+    async def terms(self, who: Subject, budget: Budget | None = None) -> tuple[list[Limit], Share]:
+        """Return what limits a request of `who`, and its share of full engines; `budget` is that of its grant."""
         if self._clock.monotonic() - self._read_at >= self._fresh_s:
             async with self._reading:
                 if self._clock.monotonic() - self._read_at >= self._fresh_s:
                     await self._read()
-        return self._terms(who)
+        return self._terms(who, budget)
 
-    def at_hand(self, who: Subject) -> tuple[list[Limit], Share] | None:
+    def at_hand(self, who: Subject, budget: Budget | None = None) -> tuple[list[Limit], Share] | None:
         """Return the same, None where the catalog has to be read first. The same objects until it is."""
         age_s = self._clock.monotonic() - self._read_at
         if age_s >= self._fresh_s:
             return None
         if age_s >= self._fresh_s * AHEAD and self._renewal is None:
             self._renewal = asyncio.get_running_loop().create_task(self._renew())
-        return self._terms(who)
+        return self._terms(who, budget)
 
     async def _renew(self) -> None:
         """Read the catalog before anybody has to wait for it; where it is away, whoever asks next is told."""
@@ -173,15 +179,29 @@ class Limits:
         self._known, self._applied = await asyncio.to_thread(self.all), {}
         self._read_at = self._clock.monotonic()
 
-    def _terms(self, who: Subject) -> tuple[list[Limit], Share]:
-        if not self._known:
+    def _terms(self, who: Subject, budget: Budget | None) -> tuple[list[Limit], Share]:
+        if not self._known and budget is None:
             return _NO_LIMITS, EVERYBODYS
         found = self._applied.get(who)
         if found is None:
             if len(self._applied) >= REMEMBERED:
                 self._applied = {}
-            found = self._applied[who] = applying(self._known, who), share(self._known, who)
+            own = [] if budget is None else [of_grant(who.grant, budget)]
+            found = self._applied[who] = [*applying(self._known, who), *own], share(self._known, who)
         return found
+
+
+def of_grant(grant: str, budget: Budget) -> Limit:
+    """Return the limit that a grant brings along; it never changes."""
+    return Limit(
+        subject=Subject(grant=grant),
+        requests_per_minute=budget.requests_per_minute,
+        tokens_per_minute=budget.tokens_per_minute,
+        concurrency=budget.concurrency,
+        tokens_in_all=budget.tokens,
+        money_in_all_micro=budget.money_micro,
+        requests_in_all=budget.requests,
+    )
 
 
 def applying(limits: Sequence[Limit], who: Subject) -> list[Limit]:
@@ -242,6 +262,8 @@ def check(limit: Limit) -> None:
     for name, amount in amounts.items():
         if amount is not None and amount < 0:
             raise ConfigError(f"{name} {amount} for '{limit.subject}' is negative; 0 lets nothing pass")
+    if limit.subject.grant or any(amounts[name] is not None for name in (*IN_ALL, "requests_in_all")):
+        raise ConfigError(f"'{limit.subject}': a grant has its budget from when it is made: `tokenworks grant new`")
     if limit.subject.tenant == HOUSE:
         raise ConfigError(f"tenant {HOUSE!r} is the factory itself and is not limited; limit who asks it for work")
     if limit.subject.project and not limit.subject.tenant:

@@ -8,7 +8,7 @@ from tokenworks.core.clock import iso
 from tokenworks.core.errors import RefusedError
 from tokenworks.core.label import Label
 from tokenworks.governance.roles import DEFAULT_SCOPES, Roles
-from tokenworks.store.nouns import Person, Standing
+from tokenworks.store.nouns import Budget, Person, Standing
 
 
 class KeyRefusedError(RefusedError):
@@ -29,6 +29,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     grant: str = ""  # the id of the grant that is used
     task: str = ""  # what the grant is for
     models: tuple[str, ...] = ()  # those that the grant is for; empty: all
+    budget: Budget | None = None  # the grant's own
 
     @property
     def credential_id(self) -> str:
@@ -61,6 +62,7 @@ def of_key(standing: Standing, roles: Roles) -> Principal:
         grant=key.name_id if key.parent else "",
         task=key.name if key.parent else "",
         models=key.models,
+        budget=key.budget,
     )
 
 

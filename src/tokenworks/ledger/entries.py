@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tokenworks.core.model import Release
+from tokenworks.store.nouns import Budget
 
 # gc=False: a server remembers tens of thousands of entries, none of them part of a cycle, and each look of the garbage
 # collector at all of them was a fifth of what requests cost.
@@ -191,6 +192,7 @@ class AccessEntry(Entry, frozen=True, kw_only=True, tag="access"):
     ends_at: float | None = None  # when what is taken away ends
     parent: str = ""  # of a grant: its key
     models: tuple[str, ...] = ()  # of a grant: those that it may ask; empty: all that its key may
+    budget: Budget | None = None  # of a grant
 
 
 class PolicyEntry(Entry, frozen=True, kw_only=True, tag="policy"):

@@ -15,7 +15,7 @@ from tokenworks.store.database import Database, from_row, to_row
 from tokenworks.store.nouns import Key, Person, Project, Standing, Tenant
 from tokenworks.store.ops import AnyOp
 
-_KEY_JSON = ("scopes", "roles", "models")
+_KEY_JSON = ("scopes", "roles", "models", "budget")
 _PERSON_JSON = ("roles", "claimed")
 
 

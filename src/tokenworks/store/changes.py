@@ -106,7 +106,7 @@ class Changes:
     def _add_key(self, connection: Connection, key: Key) -> None:
         siblings = _hold_siblings(connection, key.parent or key.name_id)
         ended = [at for at, by in siblings if by == "revocation" and at is not None]
-        row = to_row(key, as_json=["scopes", "roles", "models"])
+        row = to_row(key, as_json=["scopes", "roles", "models", "budget"])
         if ended:
             row |= {"revoked_at": min(ended), "ended_by": "revocation"}
         self._add(connection, schema.keys, row)

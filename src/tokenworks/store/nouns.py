@@ -38,6 +38,17 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None = None  # from then on neither they nor their keys are let in
 
 
+class Budget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The most that a grant may come to, whatever its key has left; None: no bound of its own."""
+
+    tokens: int | None = None  # from its first request to its last, as is what follows
+    money_micro: int | None = None  # millionths of the price list's unit
+    requests: int | None = None  # that an engine answered
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+
+
 class Key(msgspec.Struct, frozen=True, kw_only=True):
     """An API key, known by its hash only."""
 
@@ -57,6 +68,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     ended_by: str = ""  # why `revoked_at` is set: rotation | revocation
     parent: str = ""  # of a grant: the key in whose name it asks; then `name` is the task
     models: tuple[str, ...] = ()  # of a grant: those that it may ask; empty: all that the key may
+    budget: Budget | None = None  # of a grant
 
     @property
     def name_id(self) -> str:

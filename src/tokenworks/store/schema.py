@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-HEAD = "0005"  # the newest migration; a test compares
+HEAD = "0006"  # the newest migration; a test compares
 
 metadata = MetaData()
 _bigint = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by INTEGER PRIMARY KEY only
@@ -64,6 +64,7 @@ keys = Table(
     Column("ended_by", String, nullable=False, server_default=""),
     Column("parent", String, nullable=False, server_default="", index=True),
     Column("models", Text, nullable=False, server_default="[]"),  # JSON
+    Column("budget", Text, nullable=False, server_default="null"),  # JSON
 )
 owners = Table(
     "owners",

@@ -19,11 +19,13 @@ from gateway.conftest import House
 from tokenworks.core.label import Label
 from tokenworks.gateway.http.incoming import Incoming
 from tokenworks.gateway.server import Server, serve
+from tokenworks.governance.grants import Rights
 from tokenworks.governance.limits import Limit, Subject
 from tokenworks.ledger.entries import RequestEntry
-from tokenworks.ledger.spending import load_spending
+from tokenworks.ledger.spending import Spent, load_spending
 from tokenworks.serving.engine import Options
 from tokenworks.settings import ServerSettings
+from tokenworks.store.nouns import Budget
 
 OF_THE_MOMENT = {
     "date", "x-request-id", "link", "x-tokenworks-budget-reset", "x-ratelimit-reset-requests",
@@ -258,6 +260,29 @@ def test_a_limit_that_was_set_is_in_force_in_a_moment(both: Both) -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "insufficient_quota")
     assert Engine.asked == asked
     both.remember(FRESH_S)
+
+
+def test_both_forms_hold_a_grant_to_its_budget_and_tell_the_same(both: Both) -> None:
+    budget = Budget(
+        tokens=200_000, money_micro=900_000_000, requests=4, requests_per_minute=9_000_000, tokens_per_minute=9_000_000
+    )
+    told: dict[str, list[Any]] = {}
+    for server, tenant in ((both.short, "plain-a"), (both.listed, "plain-b")):
+        _, key = both.house.keys.create(tenant)
+        rights = Rights(task="nightly", lasts_s=3600.0, budget=budget)
+        secret, kept = both.house.keys.grant(key.prefix, rights)
+        before, asked = both.taken, Engine.asked
+        headers = {"authorization": f"Bearer {secret}"}
+        answers = [both.ask(server, {**WELL, "max_tokens": 5}, headers) for _ in range(6)]
+        assert [answer.status_code for answer in answers] == [200] * 4 + [429] * 2
+        assert Engine.asked == asked + 4
+        assert both.taken - before == (3 if server is both.short else 0)  # the first is asked who it is
+        assert f"4 requests in all for grant={kept.prefix} has 0 left" in answers[4].json()["error"]["message"]
+        found = both.house.gateway.limit._spending.of_grant(kept.prefix)
+        assert found == Spent(4 * 12, 0, 4)
+        assert not [name for name in both.house.gateway.limit._counters.held if kept.prefix in name]
+        told[tenant] = [shown(answer)[:3] for answer in answers[:4]]
+    assert told["plain-a"] == told["plain-b"]
 
 
 @pytest.mark.parametrize("place", ["tokenworks.gateway.plain.plain.take_whole", "tokenworks.gateway.plain.plain.parse"])

@@ -20,7 +20,7 @@ from tokenworks.governance.limits import Limit as Bound
 from tokenworks.governance.limits import Limits, Share, Subject
 from tokenworks.governance.prices import Price, Prices
 from tokenworks.ledger.entries import RequestEntry
-from tokenworks.ledger.spending import Spending, alias_of, charged, charged_micro
+from tokenworks.ledger.spending import Spending, alias_of, charged
 
 LOOK_S = 0.25  # how often a waiting request looks again for what a changed limit lets pass
 
@@ -55,7 +55,7 @@ class Limit:
     async def __call__(self, exchange: Exchange, proceed: Handle) -> Reply:
         """Refuse with 429 what does not fit, saying which limit and when to come back."""
         who, model = exchange.who, alias_of(exchange.what.model)
-        limits, share = await self._limits.terms(_subject(who, model))
+        limits, share = await self._limits.terms(_subject(who, model), who.budget)
         exchange.weight, exchange.priority = share.weight, max(exchange.priority, share.priority)
         exchange.price = self._prices.of(model, exchange.face, who.tenant)
         claims = self._claims(exchange, limits)
@@ -70,7 +70,7 @@ class Limit:
 
     def at_hand(self, who: Principal, model: str) -> tuple[list[Bound], Share] | None:
         """Return the bounds and the share of `who` at `model`, None where the catalog has to be asked."""
-        return self._limits.at_hand(_subject(who, alias_of(model)))
+        return self._limits.at_hand(_subject(who, alias_of(model)), who.budget)
 
     def bundle(self, limits: Sequence[Bound], at: float) -> Bundle | None:
         """Return `limits` put together for the day of `at`, None where others count them too."""
@@ -165,14 +165,14 @@ class Limit:
     def _settle(self, claims: list[Claim], entry: RequestEntry) -> None:
         """Charge what the entry says, then give back what was held: in between neither is free to others."""
         self._spending.add(entry)
-        if claims and self._at_once is not None:
-            _give_back(self._at_once, claims, charged(entry), charged_micro(entry))
-            self._wake()
-        elif claims:
-            self._later(claims, charged(entry), charged_micro(entry))
+        self._free(claims, charged(entry))
 
     def _settle_sample(self, claims: list[Claim], kept: list[Claim], price: Price | None, entry: RequestEntry) -> None:
-        """Give back what a sample held; of budgets, what it used stays held until its answer is charged."""
+        """Give back what a sample held; of budgets, what it used stays held until its answer is charged.
+
+        A request it is by itself.
+        """
+        self._spending.add(entry)
         tokens = entry.prompt_tokens + entry.completion_tokens
         micro = 0
         if price is not None:
@@ -185,22 +185,19 @@ class Limit:
             if stays:
                 kept.append(msgspec.structs.replace(claim, amount=stays))
             free.append(msgspec.structs.replace(claim, amount=claim.amount - stays))
-        if free and self._at_once is not None:
-            _give_back(self._at_once, free, tokens, micro)
+        self._free(free, tokens)
+
+    def _free(self, claims: list[Claim], tokens: int) -> None:
+        if claims and self._at_once is not None:
+            self._at_once.give_back(claims, tokens)
             self._wake()
-        elif free:
-            self._later(free, tokens, micro)
+        elif claims:
+            task = asyncio.create_task(self._release(claims, tokens))
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
 
-    def _later(self, claims: list[Claim], tokens: int, micro: int) -> None:
-        task = asyncio.create_task(self._release(claims, tokens, micro))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-
-    async def _release(self, claims: list[Claim], tokens: int, micro: int) -> None:
-        money = [claim for claim in claims if claim.kind in MONEY]
-        await self._counters.settle([claim for claim in claims if claim.kind not in MONEY] if money else claims, tokens)
-        if money:
-            await self._counters.settle(money, micro)
+    async def _release(self, claims: list[Claim], tokens: int) -> None:
+        await self._counters.settle(claims, tokens)
         self._wake()
 
     def _wake(self) -> None:
@@ -211,9 +208,4 @@ class Limit:
 
 
 def _subject(who: Principal, model: str) -> Subject:
-    return Subject(who.tenant, who.key_id, model, who.project)
-
-
-def _give_back(counters: LocalCounters, claims: list[Claim], tokens: int, micro: int) -> None:
-    for claim in claims:
-        counters.give_back((claim,), micro if claim.kind in MONEY else tokens)
+    return Subject(who.tenant, who.key_id, model, who.project, who.grant if who.budget is not None else "")

@@ -24,6 +24,7 @@ class Amounts(NamedTuple):
 
 Lefts = list[float]  # what each limit has left, in the order of the claims
 _WHICH = {"tokens": 0, "day": 1, "month": 1, "money-day": 2, "money-month": 2, "requests": 3, "concurrency": 3}
+_WHICH |= {"total": 1, "money-total": 2, "requests-total": 3}
 _RATE = "x-ratelimit-limit-{0}: {1}\r\nx-ratelimit-remaining-{0}: %d\r\nx-ratelimit-reset-{0}: %s\r\n"
 _BUDGET = (
     "x-tokenworks-budget-limit-tokens: {1}\r\nx-tokenworks-budget-remaining-tokens: %d\r\n"
@@ -48,7 +49,7 @@ class _Part:
     def reset_s(self, left: float, at: float) -> float:
         if self.bucket is not None:
             return whole_in_s(self.limit, left)
-        return self.resets_at - at if self.resets_at else 0.0
+        return self.resets_at - at if self.claim.reset_s else 0.0
 
 
 class Bundle:

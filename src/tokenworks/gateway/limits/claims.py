@@ -13,9 +13,14 @@ import msgspec
 from tokenworks.governance.limits import Limit, Subject
 from tokenworks.ledger.spending import day_of
 
-Kind = Literal["requests", "tokens", "concurrency", "day", "month", "money-day", "money-month"]
-MONEY = ("money-day", "money-month")  # counted in millionths of the price list's unit
-BUDGETS = ("day", "month", *MONEY)
+Kind = Literal[
+    "requests", "tokens", "concurrency", "day", "month", "money-day", "money-month",
+    "total", "money-total", "requests-total",
+]  # fmt: skip
+MONEY = ("money-day", "money-month", "money-total")  # counted in millionths of the price list's unit
+BUDGETS = ("day", "month", "total", *MONEY)  # what an answer without a bound of its own could overspend
+ENTRIES = (*BUDGETS, "requests-total")  # what the ledger's entries are counted for
+IN_ALL = "all"  # the window of what never begins anew
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,8 +30,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     limit: int
     amount: int
-    window: str = ""  # of a budget: 2026-11-21, or 2026-11
-    reset_s: float = 0.0  # of a budget: seconds until it begins anew
+    window: str = ""  # of a budget: 2026-11-21, or 2026-11, or all
+    reset_s: float = 0.0  # of a budget: seconds until it begins anew, 0 for never
     currency: str = ""  # of a budget in money
 
     @property
@@ -72,6 +77,9 @@ def claims_of(
             ("month", day[:7], limit.tokens_per_month, most, month_s),
             ("money-day", day, limit.money_per_day_micro, most_micro, day_s),
             ("money-month", day[:7], limit.money_per_month_micro, most_micro, month_s),
+            ("total", IN_ALL, limit.tokens_in_all, most, 0.0),
+            ("money-total", IN_ALL, limit.money_in_all_micro, most_micro, 0.0),
+            ("requests-total", IN_ALL, limit.requests_in_all, 1, 0.0),
         )
         for kind, window, bound, amount, left_s in budgets:
             if bound is not None:

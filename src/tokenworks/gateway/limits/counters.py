@@ -26,10 +26,7 @@ class Counters(Protocol):
         ...
 
     async def settle(self, claims: Sequence[Claim], tokens: int) -> None:
-        """End claims that were granted: `tokens` were delivered, and stand on the ledger.
-
-        Claims of money are ended apart from others: `tokens` are then what was charged, in the unit of those claims.
-        """
+        """End claims that were granted: `tokens` were delivered, and stand on the ledger with their price."""
         ...
 
     async def close(self) -> None:

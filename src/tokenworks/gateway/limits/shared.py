@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import structlog
 
 from tokenworks.core.ids import new_id
 from tokenworks.gateway.errors import ApiError, unavailable
-from tokenworks.gateway.limits.book import Ask, Beat, Book, End, Given, Join, Kind, Part, Told, Work
-from tokenworks.gateway.limits.claims import BUDGETS, Claim, Standing, Verdict
+from tokenworks.gateway.limits.book import Ask, Beat, Book, End, Given, Join, Part, Told, Work
+from tokenworks.gateway.limits.claims import Claim, Standing, Verdict
+from tokenworks.gateway.limits.names import is_current, is_requests, named, part_of
 from tokenworks.governance.limits import Subject
 
 LEASE_S = 5.0  # what a killed gateway held is free again after so long
 BEAT_S = 0.25
 GRACE_S = 2 * BEAT_S  # in which every living member has noticed that the book was lost
-DAY_S = 86_400.0
+LOOK_S = 1.0  # how often it is looked for what was spent while no budget of it was in force: as often as for limits
 Known = Callable[[str, str, Subject], dict[str, int]]  # (kind, window, subject): ledger log -> what was spent
 log = structlog.get_logger()
 
@@ -48,24 +47,26 @@ class SharedCounters:
         lease_s: float = LEASE_S,
         beat_s: float = BEAT_S,
         grace_s: float = GRACE_S,
+        look_s: float = LOOK_S,
     ) -> None:
         self._book = book
         self._known = known
         self._lease_s = lease_s
         self._beat_s = beat_s
         self._grace_s = grace_s
+        self._look_s = look_s
         self._member = ""  # empty: joins before anything else
         self._before = ""
         self._closing = False
         self._away = ""  # why the book cannot be reached
         self._seen = 0
-        self._told: set[str] = set()  # budgets that the book has our sums of
+        self._told: Told = {}  # the sums that the book has of us
         self._due: set[str] = set()  # those of which it wants them
         self.held: dict[str, int] = {}
         self._asked: list[_Asked] = []
         self._ends: list[End] = []
         self._ended: list[asyncio.Future[None]] = []
-        self._beat_at = 0.0
+        self._beat_at = self._look_at = 0.0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -79,7 +80,7 @@ class SharedCounters:
         if self._closing:
             raise _unreachable(OSError("this gateway is closing"))
         self.begin()
-        parts = tuple(_part(claim) for claim in claims)
+        parts = tuple(part_of(claim) for claim in claims)
         asked = _Asked(claims, parts, asyncio.get_running_loop().create_future())
         self._asked.append(asked)
         self._wake.set()
@@ -94,9 +95,12 @@ class SharedCounters:
         """Give back what was held and tell what was spent; return when the book knows, or cannot be reached."""
         if self._closing:  # the lease ends with us
             return
+        parts = tuple(part_of(claim) for claim in claims)
+        self._end(parts, tokens)
+        if all(is_requests(part) for part in parts):  # the book has nothing to be told
+            return
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended.append(ended)
-        self._end(tuple(_part(claim) for claim in claims), tokens)
         await ended
 
     async def close(self) -> None:
@@ -139,11 +143,11 @@ class SharedCounters:
         member = new_id("gw")
         ended = self._take_ends()[1]
         held = {name: amount for name, amount in self.held.items() if amount}
-        told = {name: self._sums(name) for name in self._told | self._due}
+        told = {name: self._sums(name) for name in self._told.keys() | self._due}
         await self._book.join(Join(member, self._before, self._lease_s, self._grace_s, held, told))
         self._member = self._before = member
         self._seen, self._beat_at = 0, 0.0
-        self._told |= self._due
+        self._told = told
         self._due.clear()
         _resolve(ended)
         if self._away:
@@ -151,16 +155,14 @@ class SharedCounters:
             self._away = ""
 
     async def _beat(self) -> None:
-        due = self._due - self._told
-        heard = await self._book.beat(
-            Beat(self._member, self._lease_s, self._seen, {name: self._sums(name) for name in due})
-        )
+        told = self._news(self._due | self._looked_for())
+        heard = await self._book.beat(Beat(self._member, self._lease_s, self._seen, told))
         if not heard.known:
             self._member = ""
             self._wake.set()
             return
-        self._told |= due
-        self._due = {name for name in heard.names if _current(name)} - self._told
+        self._told |= told
+        self._due = {name for name in heard.names if is_current(name)} - self._told.keys()
         self._seen = heard.seen
         self._beat_at = 0.0 if self._due else time.monotonic() + self._beat_s
 
@@ -171,9 +173,8 @@ class SharedCounters:
         for one in asked:
             if not one.verdict.done():
                 groups.setdefault(one.parts, []).append(one)
-        named = {part.name for parts in groups for part in parts if part.kind == "budget"} - self._told
-        named |= {end.part.name for end in ends if end.part.kind == "budget"}
-        told: Told = {name: self._sums(name) for name in named}
+        wanted = {part.name for parts in groups for part in parts if part.kind == "budget"}
+        told = self._news(wanted | {end.part.name for end in ends if end.part.kind == "budget"})
         asks = tuple(Ask(len(many), parts) for parts, many in groups.items())
         try:
             worked = await self._book.work(Work(self._member, told, tuple(ends), asks))
@@ -186,7 +187,7 @@ class SharedCounters:
             self._member, self._asked = "", asked + self._asked
             self._wake.set()
             return
-        self._told |= named
+        self._told |= told
         for many, given in zip(groups.values(), worked.given, strict=True):
             self._spread(many, given)
 
@@ -211,7 +212,7 @@ class SharedCounters:
                     self.held[part.name] = left
                 else:
                     self.held.pop(part.name, None)
-            if not _is_requests(part):
+            if not is_requests(part):
                 self._ends.append(End(part, tokens))
         self._wake.set()
 
@@ -235,32 +236,22 @@ class SharedCounters:
                 one.verdict.set_exception(_unreachable(error))
         _resolve(self._take_ends()[1])
 
+    def _looked_for(self) -> set[str]:
+        """Return what was told, from time to time: a request that began before its limit was set claims nothing."""
+        if time.monotonic() < self._look_at:
+            return set()
+        self._look_at = time.monotonic() + self._look_s
+        self._told = {name: sums for name, sums in self._told.items() if is_current(name)}
+        return set(self._told)
+
+    def _news(self, names: set[str]) -> Told:
+        """Return the sums of `names` that the book does not have yet."""
+        sums = {name: self._sums(name) for name in names}
+        return {name: of for name, of in sums.items() if of != self._told.get(name)}
+
     def _sums(self, name: str) -> dict[str, int]:
-        kind, window, *subject = msgspec.json.decode(name, type=list[str])
-        return self._known(kind, window, Subject(*subject))
-
-
-def _part(claim: Claim) -> Part:
-    """Return the claim as books know it; every host writes the same name."""
-    name = _name(claim.kind, claim.window, claim.subject)
-    kind: Kind = "budget" if claim.kind in BUDGETS else "hold" if claim.kind == "concurrency" else "rate"
-    return Part(name, kind, claim.limit, claim.amount)
-
-
-@functools.lru_cache(maxsize=4096)
-def _name(kind: str, window: str, subject: Subject) -> str:
-    known = subject if subject.project else subject[:3]  # the name that it had before there were projects
-    return msgspec.json.encode([kind, window, *known]).decode()
-
-
-def _is_requests(part: Part) -> bool:
-    return part.name.startswith('["requests"')
-
-
-def _current(name: str) -> bool:
-    """Return whether a budget may still be asked for: not one of a day that is long over."""
-    kind, window, *_ = msgspec.json.decode(name, type=list[str])
-    return not kind.endswith("day") or window >= time.strftime("%Y-%m-%d", time.gmtime(time.time() - 2 * DAY_S))
+        kind, window, subject = named(name)
+        return self._known(kind, window, subject)
 
 
 def _verdict(claims: Sequence[Claim], given: Given) -> Verdict:

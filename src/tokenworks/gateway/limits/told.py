@@ -7,8 +7,9 @@ import random
 from collections.abc import Sequence
 
 from tokenworks.gateway.errors import ApiError
-from tokenworks.gateway.limits.claims import BUDGETS, MONEY, Claim, Standing, Verdict
+from tokenworks.gateway.limits.claims import ENTRIES, MONEY, Claim, Standing, Verdict
 
+_AGAIN_NEVER: tuple[tuple[str, str], ...] = (("x-should-retry", "false"),)
 JITTER = 0.25  # those refused together come back spread over so much more of their wait
 _UNITS = {
     "requests": "requests per minute",
@@ -18,6 +19,9 @@ _UNITS = {
     "month": "tokens a month",
     "money-day": "a day",
     "money-month": "a month",
+    "total": "tokens in all",
+    "money-total": "in all",
+    "requests-total": "requests in all",
 }
 
 
@@ -29,6 +33,9 @@ _TOGETHER = {
     "month": "budget",
     "money-day": "money",
     "money-month": "money",
+    "total": "budget",
+    "money-total": "money",
+    "requests-total": "requests in all",
 }
 
 
@@ -59,7 +66,14 @@ def headers(standings: Sequence[Standing]) -> tuple[tuple[str, str], ...]:
         told += [
             ("x-tokenworks-budget-limit-tokens", str(budget.claim.limit)),
             ("x-tokenworks-budget-remaining-tokens", str(budget.remaining)),
-            ("x-tokenworks-budget-reset", duration(budget.reset_s)),
+        ]
+        if budget.claim.reset_s:
+            told.append(("x-tokenworks-budget-reset", duration(budget.reset_s)))
+    left = tightest.get("requests in all")
+    if left is not None:
+        told += [
+            ("x-tokenworks-budget-limit-requests", str(left.claim.limit)),
+            ("x-tokenworks-budget-remaining-requests", str(left.remaining)),
         ]
     return tuple(told)
 
@@ -70,16 +84,19 @@ def refused(verdict: Verdict) -> ApiError:
     blocked = verdict.blocked
     claim, told = blocked.claim, headers(verdict.standings)
     what = f"{amount_of(claim.limit, claim)} {_UNITS[claim.kind]} for {claim.subject}"
-    if claim.kind in BUDGETS and not verdict.later:
+    if claim.kind in ENTRIES and not verdict.later:
         left = f"the budget of {what} has {amount_of(blocked.remaining, claim)} left"
         left += f" and this request may need {amount_of(claim.amount, claim)}"
-        message = f"{left}; ask for less with max_tokens, or again in {duration(blocked.reset_s)}"
-        again = (("retry-after", str(math.ceil(blocked.reset_s))), ("x-should-retry", "false"))
+        less = "" if claim.kind == "requests-total" else "ask for less with max_tokens, or "
+        after = f"again in {duration(blocked.reset_s)}" if claim.reset_s else "have a grant made for more"
+        message = f"{left}; {less}{after}"
+        again = _AGAIN_NEVER
+        if claim.reset_s:
+            again = (("retry-after", str(math.ceil(blocked.reset_s))), *again)
         return ApiError(429, message, code="insufficient_quota", kind="insufficient_quota", headers=(*again, *told))
     if verdict.retry_s is None and not verdict.later:
         message = f"the limit is {what} and this request needs {claim.amount}: it can never pass; ask for less"
-        never = (("x-should-retry", "false"),)
-        return ApiError(429, message, code="rate_limit_exceeded", kind=claim.kind, headers=(*never, *told))
+        return ApiError(429, message, code="rate_limit_exceeded", kind=claim.kind, headers=(*_AGAIN_NEVER, *told))
     wait_s = (verdict.retry_s or 1.0) * random.uniform(1.0, 1.0 + JITTER)
     message = f"the limit of {what} is reached; ask again in {duration(wait_s)}"
     again = (("retry-after-ms", str(math.ceil(wait_s * 1000))), ("retry-after", str(math.ceil(wait_s))))

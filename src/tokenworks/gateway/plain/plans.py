@@ -89,7 +89,8 @@ class Plans:
         if limits is None:
             return None
         (bounds, share), policies = limits, self._rules.standing()
-        plan = self._plans.get((who.key_id, model))
+        name = who.grant or who.key_id, model
+        plan = self._plans.get(name)
         if (
             plan is not None
             and plan.who is who
@@ -101,8 +102,8 @@ class Plans:
             return plan
         plan = self._make(who, model, served, bounds, share, policies, at)
         if plan is not None:
-            self._plans[who.key_id, model] = plan
-            self._plans.move_to_end((who.key_id, model))
+            self._plans[name] = plan
+            self._plans.move_to_end(name)
             if len(self._plans) > REMEMBERED:
                 self._plans.popitem(last=False)
         return plan
