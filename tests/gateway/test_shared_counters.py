@@ -15,7 +15,7 @@ from redis_server import RedisServer
 from tokenworks.core.calls import Caller, answer_calls
 from tokenworks.core.errors import ConfigError
 from tokenworks.gateway.errors import ApiError
-from tokenworks.gateway.limits.book import Book, MemoryBook
+from tokenworks.gateway.limits.book import Ask, Beat, Book, Join, MemoryBook, Part, Work
 from tokenworks.gateway.limits.claims import Claim, Verdict, claims_of
 from tokenworks.gateway.limits.far_book import FarBook, answer_book
 from tokenworks.gateway.limits.redis_book import RedisBook
@@ -132,6 +132,49 @@ async def test_what_a_killed_gateway_held_is_free_when_its_lease_lapses(opened: 
     assert (await living.take(wanted)).granted
     assert time.monotonic() - began > LEASE_S / 2  # not before
     await living.counters.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+async def test_of_a_budget_what_a_killed_gateway_held_waits_for_who_knows_its_log(shared_redis: str, kind: str) -> None:
+    """A start takes longer than a lease: what was delivered and not told yet must not be spent twice meanwhile."""
+    clock = [0.0]
+    book: RedisBook | MemoryBook = MemoryBook(now=lambda: clock[0])
+    if kind == "redis":
+        book = RedisBook(shared_redis, now=lambda: clock[0])
+        await book._redis.flushdb()
+
+    def of_it(amount: int) -> Part:
+        return Part("budget", "budget", 100, amount)
+
+    place = Part("place", "hold", 2, 1)
+
+    async def take(*parts: Part) -> bool:
+        (given,) = (await book.work(Work("living", {"budget": {}}, (), (Ask(1, parts),)))).given
+        return given[0].granted
+
+    async def later(seconds: int) -> None:
+        for _ in range(seconds):
+            clock[0] += 1
+            await book.beat(Beat("living", 5.0, 0, {}))
+
+    for member in ("living", "killed", "lost"):
+        await book.join(Join(member, "", 5.0, 0.0, {}, {"budget": {}}, f"log-of-{member}"))
+    for member in ("killed", "lost"):
+        await book.work(Work(member, {}, (), (Ask(1, (of_it(20), place)),)))
+    assert not await take(place)
+    await later(10)
+    assert await take(place)  # how many at a time is no matter of the ledger
+    assert not await take(of_it(61))
+    await book.join(Join("next", "", 600.0, 0.0, {}, {}, "log-of-killed"))
+    assert not await take(of_it(1))  # it has told nothing yet
+    await book.beat(Beat("next", 600.0, 0, {"budget": {"log-of-killed": 15}}))
+    assert not await take(of_it(66))
+    await later(50)
+    assert not await take(of_it(66))
+    await later(10)  # nobody came in the place of the other
+    assert not await take(of_it(86))
+    assert await take(of_it(85))
+    await book.close()
 
 
 async def test_what_was_spent_before_anybody_counted_is_counted(opened: Open) -> None:

@@ -46,7 +46,8 @@ def limiting(house: House, book: Book | None = None) -> Limit:
         writer = house.ledger.writer  # opened, and so whole, before it is folded
         spendings = load_by_writer(house.ledger_root, house.home / "views" / "spending-by-writer.json")
         own = spendings.setdefault(writer, Spending())
-        counters = SharedCounters(book, _known(house, spendings))
+        ledger = open_key(house.home / "keys", house.ledger_root).name
+        counters = SharedCounters(book, _known(ledger, spendings), log=origin_of(ledger, writer))
         counters.begin()
     return Limit(
         house.limits,
@@ -63,9 +64,8 @@ def shared_book(settings: LimitSettings) -> Book | None:
     return RedisBook(settings.shared) if settings.shared else None
 
 
-def _known(house: House, spendings: Mapping[str, Spending]) -> Known:
-    """Return what each log of this home says, under a name that no log of another home has."""
-    ledger = open_key(house.home / "keys", house.ledger_root).name
+def _known(ledger: str, spendings: Mapping[str, Spending]) -> Known:
+    """Return what each log of the home of `ledger` says, under a name that no log of another home has."""
 
     def known(kind: str, window: str, subject: Subject) -> dict[str, int]:
         sums = {origin_of(ledger, log): _amount(one, kind, window, subject) for log, one in spendings.items()}

@@ -3,6 +3,8 @@
 -- the server's, so that the clocks of hosts do not matter).
 local at = KEYS[1]
 local MEMBERS, SURE, BUDGETS, NUMBER = at .. ':members', at .. ':sure', at .. ':budgets', at .. ':number'
+local LOGS = at .. ':logs' -- member -> the ledger log that it writes
+local MOURNED_S = 60
 local KEPT_S = 62 * 86400 -- longer than any month
 local MOST_BUDGETS = 100000
 local now = tonumber(ARGV[3])
@@ -15,10 +17,30 @@ local function exact(number) return string.format('%.17g', number) end
 local function key(what, name) return at .. ':' .. what .. ':' .. name end
 
 local living = {}
+local mourned = {} -- member -> its log
+local function forget(member)
+  redis.call('ZREM', MEMBERS, member)
+  redis.call('HDEL', LOGS, member)
+end
+
 local function lives(member)
-  redis.call('ZREMRANGEBYSCORE', MEMBERS, '-inf', exact(now))
-  for _, name in ipairs(redis.call('ZRANGE', MEMBERS, 0, -1)) do living[name] = true end
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', MEMBERS, '(' .. exact(now), '+inf')) do living[name] = true end
+  local dead = redis.call('ZRANGEBYSCORE', MEMBERS, '-inf', exact(now), 'WITHSCORES')
+  for i = 1, #dead, 2 do
+    local log = redis.call('HGET', LOGS, dead[i])
+    if log and log ~= '' and tonumber(dead[i + 1]) + MOURNED_S > now then mourned[dead[i]] = log
+    else forget(dead[i]) end
+  end
   return living[member] == true
+end
+
+-- What those held who died and wrote the log of `member` is spent or not, and it knows.
+local function relieve(member, name)
+  if not next(mourned) then return end
+  local log = redis.call('HGET', LOGS, member)
+  for dead, written in pairs(mourned) do
+    if written == log then redis.call('HDEL', key('held', name), dead) end
+  end
 end
 
 local function tell(member, told)
@@ -37,6 +59,7 @@ local function tell(member, told)
         redis.call('EXPIRE', spent, KEPT_S)
       end
     end
+    relieve(member, name)
   end
 end
 
@@ -58,11 +81,11 @@ local function spent_of(name)
   return sum
 end
 
--- What living members hold; what dead ones held is forgotten.
-local function held_of(name)
+-- What living members hold, of budgets also those that are mourned; what others held is forgotten.
+local function held_of(name, kind)
   local sum, pairs_of = 0, redis.call('HGETALL', key('held', name))
   for i = 1, #pairs_of, 2 do
-    if living[pairs_of[i]] then sum = sum + tonumber(pairs_of[i + 1])
+    if living[pairs_of[i]] or (kind == 'budget' and mourned[pairs_of[i]]) then sum = sum + tonumber(pairs_of[i + 1])
     else redis.call('HDEL', key('held', name), pairs_of[i]) end
   end
   return sum
@@ -80,7 +103,7 @@ local function left(name, kind, limit)
     local has = level(name, limit)
     return {has, limit > 0 and (limit - has) * 60 / limit or 60}
   end
-  return {math.max(0, limit - spent_of(name) - held_of(name)), 0}
+  return {math.max(0, limit - spent_of(name) - held_of(name, kind)), 0}
 end
 
 -- Whether everybody has told what was spent, also those who have yet to come back after a loss.
@@ -104,7 +127,7 @@ local function refusal(parts)
         return {false, {left(name, kind, limit)}, number - 1, wait, false}
       end
     else
-      local spent, held = spent_of(name), held_of(name)
+      local spent, held = spent_of(name), held_of(name, kind)
       if spent + held + amount > limit then
         local no = {false, {{math.max(0, limit - spent - held), 0}}, number - 1, -1, spent + amount <= limit}
         if not no[5] then return no end
@@ -135,10 +158,12 @@ end
 local does = {}
 
 function does.join(a)
-  local member, before, lease, grace, held, told = a[1], a[2], a[3], a[4], a[5], a[6]
+  local member, before, lease, grace, held, told, log = a[1], a[2], a[3], a[4], a[5], a[6], a[7]
   redis.call('SET', SURE, exact(now + grace), 'NX')
-  redis.call('ZREM', MEMBERS, before)
+  forget(before)
   redis.call('ZADD', MEMBERS, exact(now + lease), member)
+  redis.call('HSET', LOGS, member, log or '')
+  lives(member)
   for name, amount in pairs(held) do hold(member, name, amount) end
   tell(member, told)
   return true
@@ -177,7 +202,7 @@ function does.work(a)
 end
 
 function does.leave(member)
-  redis.call('ZREM', MEMBERS, member)
+  forget(member)
   return true
 end
 

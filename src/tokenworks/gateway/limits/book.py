@@ -2,7 +2,8 @@
 
 What was spent is kept per ledger log as that log's own sum, which only grows, so it may be told twice, late, or by
 whoever can read the log (a G-counter, Shapiro et al. 2011, 3.1.1). What requests under way hold is kept per member, and
-lapses with the member's lease.
+lapses with the member's lease; of a budget, only when the log of the member that died has another who tells what is in
+it, or MOURNED_S later.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 Kind = Literal["rate", "hold", "budget"]
 Told = dict[str, dict[str, int]]  # name of a budget -> ledger log -> tokens
 MINUTE_S = 60.0
+MOURNED_S = 60.0  # in which a gateway that was killed is usually back, and its log is read again
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
@@ -51,6 +53,7 @@ class Join(msgspec.Struct, frozen=True, array_like=True):
     grace_s: float  # how long budgets wait where nobody was a member: others may know of more that was spent
     held: dict[str, int]
     told: Told
+    log: str = ""  # the ledger log that it writes
 
 
 class Beat(msgspec.Struct, frozen=True, array_like=True):
@@ -121,6 +124,12 @@ class Book(Protocol):
 
 
 @dataclass(slots=True)
+class _Member:
+    until_s: float  # end of its lease
+    log: str
+
+
+@dataclass(slots=True)
 class _Counter:
     """One rate, hold or budget."""
 
@@ -138,7 +147,8 @@ class MemoryBook:
         self._now = now
         self._counters: dict[str, _Counter] = {}
         self._budgets: list[str] = []  # in the order in which they were first asked for
-        self._members: dict[str, float] = {}  # member -> end of its lease
+        self._members: dict[str, _Member] = {}  # those that live, and those that are mourned
+        self._living: set[str] = set()
         self._sure_s = -1.0  # from when on what was spent is known
 
     async def join(self, join: Join) -> None:
@@ -147,7 +157,8 @@ class MemoryBook:
         if self._sure_s < 0:
             self._sure_s = now + join.grace_s
         self._members.pop(join.before, None)
-        self._members[join.member] = now + join.lease_s
+        self._members[join.member] = _Member(now + join.lease_s, join.log)
+        self._lives(join.member, now)
         for name, amount in join.held.items():
             self._counter(name).held[join.member] = amount
         self._tell(join.member, join.told)
@@ -157,7 +168,7 @@ class MemoryBook:
         now = self._now()
         if not self._lives(beat.member, now):
             return Heard(False, 0, ())
-        self._members[beat.member] = now + beat.lease_s
+        self._members[beat.member].until_s = now + beat.lease_s
         self._tell(beat.member, beat.told)
         return Heard(True, len(self._budgets), tuple(self._budgets[beat.seen :]))
 
@@ -179,8 +190,13 @@ class MemoryBook:
         """Nothing to let go of."""
 
     def _lives(self, member: str, now: float) -> bool:
-        self._members = {name: until for name, until in self._members.items() if until > now}
-        return member in self._members
+        self._members = {
+            name: one
+            for name, one in self._members.items()
+            if one.until_s > now or (one.log and one.until_s + MOURNED_S > now)
+        }
+        self._living = {name for name, one in self._members.items() if one.until_s > now}
+        return member in self._living
 
     def _tell(self, member: str, told: Told) -> None:
         for name, logs in told.items():
@@ -190,6 +206,14 @@ class MemoryBook:
             counter.told_by.add(member)
             for log, tokens in logs.items():
                 counter.spent[log] = max(tokens, counter.spent.get(log, 0))
+            for dead in self._mourned(self._members[member].log):
+                counter.held.pop(dead, None)
+
+    def _mourned(self, log: str) -> list[str]:
+        """Return those that died who wrote `log`: what they held is spent or not, and whoever writes it now knows."""
+        if len(self._members) == len(self._living) or not log:
+            return []
+        return [name for name, one in self._members.items() if one.log == log and name not in self._living]
 
     def _end(self, member: str, end: End, now: float) -> None:
         part = end.part
@@ -238,7 +262,7 @@ class MemoryBook:
         return Given(False, (self._left(part, now),), number, wait_s)
 
     def _hold_refusal(self, part: Part, number: int) -> Given | None:
-        spent, held = self._spent(part.name), self._held(part.name)
+        spent, held = self._spent(part.name), self._held(part)
         if spent + held + part.amount <= part.limit:
             return None
         left = ((float(max(0, part.limit - spent - held)), 0.0),)
@@ -246,13 +270,13 @@ class MemoryBook:
 
     def _sure(self, name: str, now: float) -> bool:
         """Whether everybody has told what was spent, also those who have yet to come back after a loss."""
-        return now >= self._sure_s and self._counter(name).told_by >= self._members.keys()
+        return now >= self._sure_s and self._counter(name).told_by >= self._living
 
     def _left(self, part: Part, now: float) -> tuple[float, float]:
         if part.kind == "rate":
             level = self._level(part, now)
             return level, (part.limit - level) * MINUTE_S / part.limit if part.limit else MINUTE_S
-        return float(max(0, part.limit - self._spent(part.name) - self._held(part.name))), 0.0
+        return float(max(0, part.limit - self._spent(part.name) - self._held(part))), 0.0
 
     def _level(self, part: Part, now: float) -> float:
         """Return what the bucket holds, filled up to now; a limit that was changed holds at most its new size."""
@@ -266,10 +290,11 @@ class MemoryBook:
     def _spent(self, name: str) -> int:
         return sum(self._counter(name).spent.values())
 
-    def _held(self, name: str) -> int:
-        """Return what living members hold, and forget what dead ones held."""
-        counter = self._counter(name)
-        counter.held = {member: amount for member, amount in counter.held.items() if member in self._members}
+    def _held(self, part: Part) -> int:
+        """Return what members hold that live, or are mourned where it is a budget, and forget what others held."""
+        counter = self._counter(part.name)
+        of = self._members if part.kind == "budget" else self._living
+        counter.held = {member: amount for member, amount in counter.held.items() if member in of}
         return sum(counter.held.values())
 
     def _counter(self, name: str) -> _Counter:

@@ -21,7 +21,7 @@ from tokenworks.gateway.limits.claims import Claim, Standing, Verdict
 from tokenworks.gateway.limits.names import is_current, is_requests, named, part_of
 from tokenworks.governance.limits import Subject
 
-LEASE_S = 5.0  # what a killed gateway held is free again after so long
+LEASE_S = 5.0  # a gateway that is silent for so long is dead
 BEAT_S = 0.25
 GRACE_S = 2 * BEAT_S  # in which every living member has noticed that the book was lost
 LOOK_S = 1.0  # how often it is looked for what was spent while no budget of it was in force: as often as for limits
@@ -37,7 +37,10 @@ class _Asked:
 
 
 class SharedCounters:
-    """Counters behind `book`. `known` says what each ledger log that this process can read has for a budget."""
+    """Counters behind `book`. `known` says what each ledger log that this process can read has for a budget.
+
+    `log` is the one that it writes: whoever writes it next tells what it came to.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class SharedCounters:
         beat_s: float = BEAT_S,
         grace_s: float = GRACE_S,
         look_s: float = LOOK_S,
+        log: str = "",
     ) -> None:
         self._book = book
         self._known = known
@@ -55,6 +59,7 @@ class SharedCounters:
         self._beat_s = beat_s
         self._grace_s = grace_s
         self._look_s = look_s
+        self._log = log
         self._member = ""  # empty: joins before anything else
         self._before = ""
         self._closing = False
@@ -144,7 +149,7 @@ class SharedCounters:
         ended = self._take_ends()[1]
         held = {name: amount for name, amount in self.held.items() if amount}
         told = {name: self._sums(name) for name in self._told.keys() | self._due}
-        await self._book.join(Join(member, self._before, self._lease_s, self._grace_s, held, told))
+        await self._book.join(Join(member, self._before, self._lease_s, self._grace_s, held, told, self._log))
         self._member = self._before = member
         self._seen, self._beat_at = 0, 0.0
         self._told = told
