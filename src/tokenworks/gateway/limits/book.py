@@ -1,9 +1,8 @@
 """Counters that several gateways share: the words between a gateway and who counts, and the counting itself in memory.
 
 What was spent is kept per ledger log as that log's own sum, which only grows, so it may be told twice, late, or by
-whoever can read the log (a G-counter, Shapiro et al. 2011, 3.1.1). What requests under way hold is kept per member, and
-lapses with the member's lease; of a budget, only when the log of the member that died has another who tells what is in
-it, or MOURNED_S later.
+whoever can read the log (a G-counter, Shapiro et al. 2011, 3.1.1). What requests under way hold is kept per member and
+lapses with its lease; of a budget, when the next who writes its log has told what is in it, or MOURNED_S later.
 """
 
 from __future__ import annotations
