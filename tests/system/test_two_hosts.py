@@ -22,14 +22,19 @@ from system.namespaces import Forward, Host, require_namespaces
 from system.processes import Running, tokenworks
 from tokenworks.core.label import Label
 from tokenworks.factory import Factory
+from tokenworks.governance.grants import Rights
+from tokenworks.governance.keys import SHOWN
 from tokenworks.governance.limits import Limit, Subject
 from tokenworks.ledger.spending import day_of
 from tokenworks.line.release.keys import ensure_signing_key
 from tokenworks.settings import load_settings
+from tokenworks.store.nouns import Budget
 
 pytestmark = [pytest.mark.xdist_group("hosts"), pytest.mark.postgres, pytest.mark.timeout(240)]
 PROMPT, TOKENS = "def parse(", 4
 CLAIM = len(PROMPT) + 2 + TOKENS
+INPUT, OUTPUT = 3, 7  # millionths a token
+MOST = (len(PROMPT) + 2) * INPUT + TOKENS * OUTPUT
 PATIENCE = httpx.Timeout(30, connect=1.0)
 
 
@@ -51,6 +56,9 @@ artifacts = "{folder / "artifacts"}"
 [limits]
 shared = "redis://{self.host.outside}:{redis.port}/0"
 wait_s = 5.0
+[prices.models."*"]
+input = {INPUT}.0
+output = {OUTPUT}.0
 [flywheel]
 look_s = 0.0
 """)
@@ -183,6 +191,27 @@ def test_a_budget_holds_over_both_hosts(sites):
     each = [spent(site, "thrifty") for site in hosts]
     assert sum(each) == 50 * cost == cost + sum(answer.json()["usage"]["total_tokens"] for answer in served)
     assert min(each) > 0
+
+
+def test_the_money_of_a_grant_holds_over_both_hosts(sites):
+    hosts, model, _ = sites
+    key = new_key(hosts[0], "granting")
+    usage = ask(hosts[1], key, model).json()["usage"]
+    cost = usage["prompt_tokens"] * INPUT + usage["completion_tokens"] * OUTPUT
+    rights = Rights(task="nightly", lasts_s=600.0, budget=Budget(money_micro=29 * cost + MOST))
+    with hosts[0].factory() as factory:
+        secret, kept = factory.new_grant(key[:SHOWN], rights)
+    answers = asyncio.run(ask_at_once(hosts, secret, model, 200))
+    assert [answer.status_code for answer in answers].count(200) == 30
+    refused = [answer.json()["error"] for answer in answers if answer.status_code != 200]
+    assert {error["code"] for error in refused} == {"insufficient_quota"}
+    assert all(f"in all for grant={kept.prefix}" in error["message"] for error in refused)
+    came_to = []
+    for site in hosts:
+        with site.factory() as factory:
+            came_to.append(factory.spending().of_grant(kept.prefix).micro)
+    assert sum(came_to) == 30 * cost
+    assert min(came_to) > 0
 
 
 def test_a_host_that_is_cut_off_is_gone_round_and_comes_back(sites):
