@@ -52,7 +52,9 @@ async def counting(kind: str, url: str, spending: Spending) -> AsyncIterator[Cou
     book = RedisBook(url) if kind == "redis" else MemoryBook()
     if isinstance(book, RedisBook):
         await book._redis.flushdb()
-    counters = SharedCounters(book, lambda kind, window, subject: {"log": spending.total(window, *subject[:-1])}, grace_s=0)
+    counters = SharedCounters(
+        book, lambda kind, window, subject: {"log": spending.total(window, *subject[:-1])}, grace_s=0
+    )
     try:
         yield counters
     finally:

@@ -171,6 +171,10 @@ async def test_of_a_budget_what_a_killed_gateway_held_waits_for_who_knows_its_lo
     assert not await take(of_it(66))
     await later(50)
     assert not await take(of_it(66))
+    await book.work(Work("next", {}, (), (Ask(1, (of_it(30), place)),)))
+    await book.join(Join("soon", "", 600.0, 0.0, {}, {}, "log-of-killed"))  # before the lease of the next has ended
+    assert await take(place)
+    await book.beat(Beat("soon", 600.0, 0, {"budget": {"log-of-killed": 15}}))
     await later(10)  # nobody came in the place of the other
     assert not await take(of_it(86))
     assert await take(of_it(85))

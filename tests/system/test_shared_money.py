@@ -70,7 +70,7 @@ output = {OUTPUT}.0
         return httpx.post(f"{self.running.url}/v1/completions", json=body, headers=headers, timeout=60)
 
     def until_it_serves(self, key):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             try:
                 if self.ask(key).status_code == 200:
@@ -179,8 +179,12 @@ def test_workers_killed_under_load_overspend_nothing_and_what_they_held_comes_ba
     broken = [status for status, _ in answers].count(0)
     assert broken > 0, "they were killed after the last answer"
     served.until_it_serves(served.free)
-    rest = asyncio.run(served.ask_at_once(key, 400, tokens))
-    assert {status for status, _ in rest} == {200, 429}
+    rest, told = [], set()
+    while told != {"insufficient_quota"}:  # until then it is told that more may be left when others have ended
+        rest += (more := asyncio.run(served.ask_at_once(key, 250, tokens)))
+        told = {body["error"]["code"] for status, body in more if status != 200}
+        assert told <= {"insufficient_quota", "rate_limit_exceeded"}
+    assert 200 in {status for status, _ in rest}
     assert budget - most < served.spent("killed") <= budget
     delivered = sum(status == 200 for status, _ in (*answers, *rest))
     assert delivered <= len([1 for _, entry in served.entries("killed") if entry.price_micro]) <= delivered + broken

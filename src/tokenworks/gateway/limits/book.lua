@@ -161,6 +161,10 @@ function does.join(a)
   local member, before, lease, grace, held, told, log = a[1], a[2], a[3], a[4], a[5], a[6], a[7]
   redis.call('SET', SURE, exact(now + grace), 'NX')
   forget(before)
+  local writers = redis.call('HGETALL', LOGS)
+  for i = 1, #writers, 2 do -- a log has one writer: others are dead
+    if log and log ~= '' and writers[i + 1] == log then redis.call('ZADD', MEMBERS, 'XX', 'LT', exact(now), writers[i]) end
+  end
   redis.call('ZADD', MEMBERS, exact(now + lease), member)
   redis.call('HSET', LOGS, member, log or '')
   lives(member)

@@ -127,6 +127,10 @@ class _Member:
     until_s: float  # end of its lease
     log: str
 
+    @property
+    def mourned_s(self) -> float:
+        return MOURNED_S if self.log else 0.0
+
 
 @dataclass(slots=True)
 class _Counter:
@@ -156,6 +160,8 @@ class MemoryBook:
         if self._sure_s < 0:
             self._sure_s = now + join.grace_s
         self._members.pop(join.before, None)
+        for one in [one for one in self._members.values() if join.log and one.log == join.log]:
+            one.until_s = min(one.until_s, now)  # a log has one writer: this one is dead
         self._members[join.member] = _Member(now + join.lease_s, join.log)
         self._lives(join.member, now)
         for name, amount in join.held.items():
@@ -189,11 +195,7 @@ class MemoryBook:
         """Nothing to let go of."""
 
     def _lives(self, member: str, now: float) -> bool:
-        self._members = {
-            name: one
-            for name, one in self._members.items()
-            if one.until_s > now or (one.log and one.until_s + MOURNED_S > now)
-        }
+        self._members = {n: one for n, one in self._members.items() if one.until_s + one.mourned_s > now}
         self._living = {name for name, one in self._members.items() if one.until_s > now}
         return member in self._living
 
@@ -210,8 +212,6 @@ class MemoryBook:
 
     def _mourned(self, log: str) -> list[str]:
         """Return those that died who wrote `log`: what they held is spent or not, and whoever writes it now knows."""
-        if len(self._members) == len(self._living) or not log:
-            return []
         return [name for name, one in self._members.items() if one.log == log and name not in self._living]
 
     def _end(self, member: str, end: End, now: float) -> None:
