@@ -336,3 +336,5 @@ def test_an_engine_answers_and_ends_where_nobody_takes_its_spans(tiny_llama: Pat
             assert json.loads(answer.read())["usage"]["completion_tokens"] > 0
         started.process.terminate()
         assert started.process.wait(60) == 0
+        assert started.process.stderr is not None
+        assert started.process.stderr.read() == b""  # no complaint covers the last words of an engine that fails

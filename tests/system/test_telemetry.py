@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -87,6 +88,9 @@ def site(make_llama, tmp_path_factory):
         patch.setenv("TOKENWORKS_TELEMETRY__OTLP_ENDPOINT", collector.url)
         patch.setenv("TOKENWORKS_TELEMETRY__OTLP_HEADERS", "x-collector=let-me-in")
         patch.setenv("TOKENWORKS_TELEMETRY__LOG", "json")
+        patch.setenv("TOKENWORKS_METER__SOURCE", "model")
+        patch.setenv("TOKENWORKS_METER__IDLE_W", "20")
+        patch.setenv("TOKENWORKS_METER__BUSY_W", "65")
         running = Running(tmp_path_factory.mktemp("seen") / "home", "serve", "--model", str(folder))
     running.until(folder.name)
     until_ready(running.url, f"{folder.name}@1")
@@ -172,6 +176,24 @@ def test_the_trace_goes_on_in_the_engine_with_its_queue_its_prompt_and_its_answe
     assert made["tokenworks.engine_s"] > 0
     assert attributes(decode)["tokenworks.steps"] == made["gen_ai.usage.output_tokens"] - 1
     assert attributes(decode)["tokenworks.batch.mean"] >= 1.0
+
+
+def test_the_engines_span_says_what_the_caller_is_told_that_its_answer_took(site):
+    end = time.monotonic() + 60
+    for number in itertools.count(1):  # in its first moments the meter has nothing to say
+        trace = f"{number:016x}" * 2
+        answer = site.ask(site.model, "hello", trace=trace)
+        made = attributes(site.collector.trace(trace, spans=8)["engine"])
+        if made["tokenworks.meter"] != "gap":
+            break
+        assert time.monotonic() < end
+    told = answer.usage.model_extra["spent"]
+    assert told["joules"] > 0
+    assert {f"tokenworks.{name}": value for name, value in told.items()} == {
+        "tokenworks.meter": "model",
+        **{name: pytest.approx(made[name], abs=1e-4) for name in ("tokenworks.joules", "tokenworks.joules_error")},
+        "tokenworks.engine_s": pytest.approx(made["tokenworks.engine_s"], abs=1e-8),
+    }
 
 
 def test_engines_tell_the_collector_what_it_wants_to_hear_and_nobody_else(site):

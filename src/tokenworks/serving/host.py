@@ -130,6 +130,8 @@ def _traces(options: Options, model: str, engine: str) -> EngineTraces | None:
         return None
     from tokenworks.serving.tracing.spans import open_traces  # not at the top: it loads OpenTelemetry
 
+    # That a collector is gone is said by the gateway; here it would push out the last words of an engine that fails.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
     return open_traces(options, model, engine)
 
 
