@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("opentelemetry.sdk", reason="the extra otel is not installed")
 
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, get_current_span
 
 from tokenworks.metering.attribution.timeline import Timeline
 from tokenworks.serving.app import EngineApp
@@ -193,3 +195,12 @@ def test_moments_of_several_answers_are_the_first_that_began_and_the_last_that_w
         timeline.taken(taken_s)
         timeline.read(read_s)
     assert (timeline.arrived_s, timeline.taken_s, timeline.read_s) == (10.0, 12.0, 14.0)
+
+
+@given(st.one_of(st.binary(max_size=80), st.from_regex(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,3}")))
+def test_whatever_is_sent_as_a_parent_is_a_trace_of_its_own_or_none(given_header: bytes) -> None:
+    traces = EngineTraces(TracerProvider(), "tiny@1", "some")
+    traced = traces.begin({"path": "/v1/completions", "headers": [(b"traceparent", given_header)]})
+    if traced is not None:
+        context = get_current_span(traced.parent).get_span_context()
+        assert f"{context.trace_id:032x}-{context.span_id:016x}".encode() in given_header
