@@ -316,6 +316,11 @@ def notify_socket(environ: Mapping[str, str] | None = None) -> str:
     return (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
 
 
+def child_environment(more: Mapping[str, str], *, environ: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """Return the environment of a process that we start: ours, and `more`."""
+    return {**(os.environ if environ is None else environ), **more}
+
+
 def remote_key(remote: RemoteSettings, *, environ: Mapping[str, str] | None = None) -> str:
     """Return the key that `remote` is asked with; raise `ConfigError` where it is named twice or not to be found."""
     where = f"engines.remotes {remote.name!r}"

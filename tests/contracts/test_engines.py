@@ -17,6 +17,7 @@ import pytest
 from tokenworks import parts
 from tokenworks.core.errors import ConfigError, TokenworksError
 from tokenworks.metering.attribution.account import Account
+from tokenworks.metering.attribution.timeline import Timeline
 from tokenworks.serving.engine import Engine, Options, Piece, Sampling
 
 ROOM = "tokenworks.serving.engines"
@@ -110,6 +111,20 @@ async def test_embeddings_have_unit_length(loaded: Engine) -> None:
     vectors = await loaded.embed(["the card", "help"])
     assert len(vectors.values) == len(vectors.tokens) == 2
     assert sum(value * value for value in vectors.values[0]) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.asyncio(loop_scope="module")  # an encoder batches on the loop it was first asked on
+async def test_work_that_is_traced_is_told_when_it_began_and_was_read(loaded: Engine) -> None:
+    timeline = Timeline()
+    work = Account().begin(timeline)
+    if "embeddings" in loaded.does:
+        await loaded.embed(["the card"], work=work)
+    else:
+        await answer(loaded, PROMPT, greedy(5, ignore_eos=True, work=work))
+        assert timeline.decode.steps == 4
+        assert timeline.written_s > timeline.read_s
+    assert timeline.arrived_s < timeline.taken_s < timeline.read_s <= time.monotonic()
+    assert (timeline.prefill.steps, timeline.prefill.batch) == (1, 1.0)
 
 
 async def test_max_tokens_ends_an_answer_for_length(generator: Engine) -> None:

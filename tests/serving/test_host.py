@@ -322,3 +322,19 @@ def test_the_host_serves_an_encoder(tiny_bert: Path) -> None:
         assert plain.data[0].embedding == pytest.approx(answer.data[0].embedding, abs=1e-2)
         assert answer.usage.prompt_tokens > 0
         assert host.post("/v1/completions", b'{"prompt":"x"}')[1]["error"]["code"] == "model_not_capable"
+
+
+def test_an_engine_answers_and_ends_where_nobody_takes_its_spans(tiny_llama: Path) -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    options = json.dumps({"otlp_endpoint": f"http://127.0.0.1:{port}/v1/traces", "otlp_service": "engine"})
+    with running(tiny_llama, "--options", options) as started:
+        request = urllib.request.Request(started.url + "/v1/completions", b'{"prompt": "the", "max_tokens": 3}')
+        request.add_header("traceparent", f"00-{'1' * 32}-{'2' * 16}-01")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert json.loads(answer.read())["usage"]["completion_tokens"] > 0
+        started.process.terminate()
+        assert started.process.wait(60) == 0
+        assert started.process.stderr is not None
+        assert started.process.stderr.read() == b""  # no complaint covers the last words of an engine that fails

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tokenworks.metering.attribution.account import Account, Work
+from tokenworks.metering.attribution.timeline import Timeline
 from tokenworks.serving.steps import Steps
 
 
@@ -79,3 +80,38 @@ def test_a_batch_that_nobody_asks_about_is_only_run() -> None:
     steps.add("a", None, 3, lambda: False)
     steps.run(lambda: ran.append(1))
     assert ran == [1]
+
+
+def test_who_is_traced_is_told_when_its_prompt_was_read_and_with_how_many() -> None:
+    batch, clock = Batch(100), time.monotonic
+    other = batch.add("other", 1)
+    batch.begun.add("other")
+    batch.run()
+    timeline = Timeline()
+    batch.steps.add("traced", batch.account.begin(timeline), 150, lambda: "traced" in batch.begun)
+    assert (timeline.taken_s, other.timeline) == (0.0, None)
+    before_s = clock()
+    batch.run()  # 99 of its tokens
+    half_s = clock()
+    batch.begun.add("traced")
+    batch.run()  # and 51
+    assert before_s <= timeline.taken_s < half_s < timeline.read_s <= clock()
+    batch.steps.drop("other")
+    for _ in range(3):
+        batch.run()
+    batch.steps.drop("traced")
+    assert (timeline.prefill.steps, timeline.prefill.batch) == (2, 2.0)
+    assert (timeline.decode.steps, timeline.decode.batch) == (3, 1.0)
+    assert half_s < timeline.read_s < timeline.written_s <= clock()
+
+
+def test_who_finds_no_room_in_a_step_has_not_begun() -> None:
+    batch, timeline = Batch(100), Timeline()
+    batch.add("first", 150)
+    batch.steps.add("second", batch.account.begin(timeline), 60, lambda: False)
+    batch.run()
+    assert timeline.taken_s == 0.0
+    batch.run()
+    assert timeline.taken_s > 0.0
+    batch.steps.drop("second")
+    assert (timeline.prefill.steps, timeline.decode.steps, timeline.read_s) == (1, 0, 0.0)

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-KINDS = {2: "server", 3: "client"}
+KINDS = {("tokenworks", 2): "server", ("tokenworks", 3): "client", ("tokenworks-engine", 2): "engine"}
 
 
 class Collector:
@@ -21,9 +21,8 @@ class Collector:
 
     def __init__(self) -> None:
         self.raw = b""
-        self.headers: dict[str, str] = {}
-        self._spans: list[Any] = []
-        self._service = ""
+        self.headers: dict[str, dict[str, str]] = {}  # by who sent them
+        self._spans: list[tuple[str, Any]] = []
         collector = self
 
         class Take(BaseHTTPRequestHandler):
@@ -47,21 +46,20 @@ class Collector:
     def take(self, body: bytes, headers: dict[str, str]) -> None:
         """Keep what came."""
         asked = ExportTraceServiceRequest.FromString(body)
-        self.headers = headers
         self.raw += body
         for resource in asked.resource_spans:
-            self._service = attributes(resource.resource)["service.name"]
-            self._spans += [span for scope in resource.scope_spans for span in scope.spans]
+            service = attributes(resource.resource)["service.name"]
+            self.headers[service] = headers
+            self._spans += [(service, span) for scope in resource.scope_spans for span in scope.spans]
 
     def trace(self, trace_id: str, *, spans: int, timeout_s: float = 60.0) -> dict[str, Any]:
-        """Return the spans of a trace as server, client, and by name; waits until there are so many."""
+        """Return the spans of a trace as server, client, engine, and by name; waits until there are so many."""
         end = time.monotonic() + timeout_s
         while True:
-            found = [span for span in list(self._spans) if span.trace_id.hex() == trace_id]
+            found = [(sender, span) for sender, span in list(self._spans) if span.trace_id.hex() == trace_id]
             if len(found) >= spans or time.monotonic() > end:
-                assert self._service == "tokenworks"
-                assert len(found) == spans, [span.name for span in found]
-                return {KINDS.get(span.kind, span.name): span for span in found}
+                assert len(found) == spans, [span.name for _, span in found]
+                return {KINDS.get((sender, span.kind), span.name): span for sender, span in found}
             time.sleep(0.05)
 
     def close(self) -> None:

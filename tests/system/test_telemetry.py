@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -87,6 +88,9 @@ def site(make_llama, tmp_path_factory):
         patch.setenv("TOKENWORKS_TELEMETRY__OTLP_ENDPOINT", collector.url)
         patch.setenv("TOKENWORKS_TELEMETRY__OTLP_HEADERS", "x-collector=let-me-in")
         patch.setenv("TOKENWORKS_TELEMETRY__LOG", "json")
+        patch.setenv("TOKENWORKS_METER__SOURCE", "model")
+        patch.setenv("TOKENWORKS_METER__IDLE_W", "20")
+        patch.setenv("TOKENWORKS_METER__BUSY_W", "65")
         running = Running(tmp_path_factory.mktemp("seen") / "home", "serve", "--model", str(folder))
     running.until(folder.name)
     until_ready(running.url, f"{folder.name}@1")
@@ -113,7 +117,7 @@ def test_a_trace_runs_from_the_caller_through_the_gateway_to_the_server_that_ans
     (first,) = call.events
     assert first.name == "first token"
     assert call.start_time_unix_nano < first.time_unix_nano <= call.end_time_unix_nano
-    assert site.collector.headers["x-collector"] == "let-me-in"
+    assert site.collector.headers["tokenworks"]["x-collector"] == "let-me-in"
     said = attributes(root)
     assert said["tokenworks.tenant"] not in ("", "default")
     assert {key: value for key, value in said.items() if key.startswith("gen_ai") or key == "tokenworks.label"} == {
@@ -150,12 +154,70 @@ def test_what_failed_says_why_on_its_trace_and_no_text_is_ever_told(site, model,
         assert content not in site.collector.raw
 
 
-def test_an_engine_of_this_machine_is_part_of_the_trace_too(site):
-    trace = "1" * 32
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_trace_goes_on_in_the_engine_with_its_queue_its_prompt_and_its_answer(site, stream):
+    trace = f"{1 + stream:032x}"
+    site.ask(site.model, "hello", trace=trace, stream=stream)
+    spans = site.collector.trace(trace, spans=8)
+    call, engine = spans["client"], spans["engine"]
+    assert engine.parent_span_id == call.span_id
+    assert call.start_time_unix_nano <= engine.start_time_unix_nano
+    queue, prefill, decode = (spans[name] for name in ("queue", "prefill", "decode"))
+    assert {queue.parent_span_id, prefill.parent_span_id, decode.parent_span_id} == {engine.span_id}
+    assert engine.start_time_unix_nano == queue.start_time_unix_nano
+    assert queue.end_time_unix_nano == prefill.start_time_unix_nano < prefill.end_time_unix_nano
+    assert prefill.end_time_unix_nano == decode.start_time_unix_nano < decode.end_time_unix_nano
+    assert decode.end_time_unix_nano <= engine.end_time_unix_nano
+    told, made = attributes(call), attributes(engine)
+    assert told["gen_ai.response.model"] == made["gen_ai.response.model"] == f"{site.model}@1"
+    assert told["gen_ai.usage.input_tokens"] == made["gen_ai.usage.input_tokens"] > 0
+    assert told["gen_ai.usage.output_tokens"] == made["gen_ai.usage.output_tokens"] > 0
+    assert made["gen_ai.provider.name"] == "openvino"
+    assert made["tokenworks.engine_s"] > 0
+    assert attributes(decode)["tokenworks.steps"] == made["gen_ai.usage.output_tokens"] - 1
+    assert attributes(decode)["tokenworks.batch.mean"] >= 1.0
+
+
+def test_the_engines_span_says_what_the_caller_is_told_that_its_answer_took(site):
+    end = time.monotonic() + 60
+    for number in itertools.count(1):  # in its first moments the meter has nothing to say
+        trace = f"{number:016x}" * 2
+        answer = site.ask(site.model, "hello", trace=trace)
+        made = attributes(site.collector.trace(trace, spans=8)["engine"])
+        if made["tokenworks.meter"] != "gap":
+            break
+        assert time.monotonic() < end
+    told = answer.usage.model_extra["spent"]
+    assert told["joules"] > 0
+    assert {f"tokenworks.{name}": value for name, value in told.items()} == {
+        "tokenworks.meter": "model",
+        **{name: pytest.approx(made[name], abs=1e-4) for name in ("tokenworks.joules", "tokenworks.joules_error")},
+        "tokenworks.engine_s": pytest.approx(made["tokenworks.engine_s"], abs=1e-8),
+    }
+
+
+def test_engines_tell_the_collector_what_it_wants_to_hear_and_nobody_else(site):
+    trace = "3" * 32
     site.ask(site.model, "hello", trace=trace)
-    call = site.collector.trace(trace, spans=4)["client"]
-    assert attributes(call)["gen_ai.response.model"] == f"{site.model}@1"
-    assert attributes(call)["gen_ai.usage.output_tokens"] > 0
+    site.collector.trace(trace, spans=8)
+    assert site.collector.headers["tokenworks-engine"]["x-collector"] == "let-me-in"
+    for process in (server := psutil.Process(site.running.process.pid), *server.children(recursive=True)):
+        assert "let-me-in" not in " ".join(process.cmdline())
+
+
+def test_a_trace_that_its_caller_does_not_sample_is_not_told_by_the_engine_either(site):
+    quiet, loud = "4" * 32, "5" * 32
+    with urllib.request.urlopen(asked(site, f"00-{quiet}-{CALLER}-00")) as answer:
+        assert answer.status == 200
+    site.ask(site.model, "hello", trace=loud)
+    site.collector.trace(loud, spans=8)  # what was noted before it would have been sent with it
+    site.collector.trace(quiet, spans=0, timeout_s=0.0)
+
+
+def asked(site, traceparent):
+    body = {"model": site.model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 3}
+    headers = {"authorization": f"Bearer {site.running.key}", "traceparent": traceparent}
+    return urllib.request.Request(f"{site.running.url}/v1/chat/completions", json.dumps(body).encode(), headers)
 
 
 def test_every_figure_that_the_dashboard_asks_for_is_there(site):

@@ -15,7 +15,7 @@ from tokenworks.factory.identity import identities_of
 from tokenworks.factory.limiting import limiting
 from tokenworks.factory.metering import engine_pages
 from tokenworks.factory.remote import REF, Elsewhere, elsewhere
-from tokenworks.factory.telemetry import Telemetry, telemetry
+from tokenworks.factory.telemetry import Telemetry, engine_environment, engine_traces, telemetry
 from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.health import Together
 from tokenworks.gateway.layers.schedule import Schedule
@@ -121,6 +121,7 @@ def request_path(
         ),
         reach=reach,
         replicas=settings.engines.replicas,
+        environment=engine_environment(settings.telemetry),
     )
     far = elsewhere(settings, pool)
     warm = Warm(current, pool.ready)
@@ -178,10 +179,13 @@ def streams_under_way(house: House) -> Inflight:
 def engine_options(settings: Settings, home: Path) -> Options:
     """Return how engines load models here."""
     engines = settings.engines
+    otlp_endpoint, otlp_service = engine_traces(settings.telemetry)
     return Options(
         threads=engines.threads or settings.threads,
         precision=engines.precision,
         max_batch=engines.max_batch,
         cache=str(home / "cache" / "engines"),
         meter=engine_pages(settings, home),
+        otlp_endpoint=otlp_endpoint,
+        otlp_service=otlp_service,
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from tokenworks.core.errors import ConfigError, MissingExtraError
+from tokenworks.core.errors import ConfigError
 from tokenworks.core.version import __version__
 from tokenworks.gateway.exchange import Layer
-from tokenworks.settings import TelemetrySettings
+from tokenworks.serving.tracing.export import open_provider
+from tokenworks.settings import TelemetrySettings, child_environment
 
 
 @dataclass(frozen=True)
@@ -33,24 +34,29 @@ def telemetry(settings: TelemetrySettings) -> Telemetry:
     endpoint, headers = _endpoint(settings.otlp_endpoint), _headers(settings.otlp_headers)
     if not 0.0 <= settings.sample <= 1.0:
         raise ConfigError(f"telemetry.sample = {settings.sample:g}: a share is 0 to 1")
-    try:  # not at the top: an extra, and only for those who trace
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+    provider = open_provider(endpoint, service=settings.service, sample=settings.sample, headers=headers)
+    from tokenworks.gateway.tracing import Tracing  # not at the top: it loads OpenTelemetry
 
-        from tokenworks.gateway.tracing import Tracing
-    except ImportError:
-        raise MissingExtraError("telemetry.otlp_endpoint", "otel") from None
-    provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(settings.sample)),
-        resource=Resource({"service.name": settings.service, "service.version": __version__}),
-        shutdown_on_exit=False,
-    )
-    exporter = OTLPSpanExporter(endpoint, headers=headers, timeout=5)
-    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
     return Telemetry(Tracing(provider.get_tracer("tokenworks", __version__)).around, provider.shutdown)
+
+
+def engine_traces(settings: TelemetrySettings) -> tuple[str, str]:
+    """Return where engine processes send their spans, empty: nowhere, and how they are called there."""
+    if not settings.otlp_endpoint:
+        return "", ""
+    return _endpoint(settings.otlp_endpoint), f"{settings.service}-engine"
+
+
+def engine_environment(settings: TelemetrySettings) -> Mapping[str, str] | None:
+    """Return the environment of engine processes, None: ours; a command line could be read by everybody.
+
+    https://opentelemetry.io/docs/specs/otel/protocol/exporter/#configuration-options
+    """
+    if not settings.otlp_endpoint or not settings.otlp_headers:
+        return None
+    pairs = _headers(settings.otlp_headers).items()
+    told = ",".join(f"{name}={quote(value)}" for name, value in pairs)
+    return child_environment({"OTEL_EXPORTER_OTLP_TRACES_HEADERS": told})
 
 
 def _endpoint(url: str) -> str:

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 
 from tokenworks.core.errors import EngineError
 from tokenworks.core.ids import new_id
+from tokenworks.core.usage import NOTHING_SPENT, Spent, Usage
 from tokenworks.metering.attribution.account import Account
 from tokenworks.serving.engine import Engine, EngineDied, ParameterError, Sampling
 from tokenworks.serving.pieces import merged
@@ -34,6 +35,9 @@ from tokenworks.serving.wire.exchange import Exchange, Receive, Send
 from tokenworks.serving.wire.problem import Problem, invalid
 from tokenworks.serving.wire.sampling import chat_sampling, completion_sampling
 
+if TYPE_CHECKING:
+    from tokenworks.serving.tracing.spans import EngineTraces
+
 Scope = MutableMapping[str, Any]
 MOST_CHARACTERS_PER_TOKEN = 32  # a prompt longer than context x this is refused before it is tokenised
 
@@ -44,10 +48,16 @@ class EngineApp:
     """Answers /health, /v1/models and the endpoints that the engine does."""
 
     def __init__(
-        self, engine: Engine, model: str, account: Account | None = None, max_body_bytes: int = 32 << 20
+        self,
+        engine: Engine,
+        model: str,
+        account: Account | None = None,
+        traces: EngineTraces | None = None,
+        max_body_bytes: int = 32 << 20,
     ) -> None:
         self._engine, self._model, self._max_body_bytes = engine, model, max_body_bytes
         self._account = account or Account()
+        self._traces = traces
         self._created = int(time.time())
         self._in_flight = 0
         self._failure = ""
@@ -66,6 +76,9 @@ class EngineApp:
             await _lifespan(receive, send)
             return
         exchange = Exchange(receive, send)
+        traced = self._traces.begin(scope) if self._traces is not None else None
+        if traced is not None:
+            exchange.timeline = traced.timeline
         try:
             await self._answer(scope, exchange)
         except Problem as problem:
@@ -85,6 +98,9 @@ class EngineApp:
         except Exception as error:
             log.exception("request failed", path=scope["path"])
             await exchange.refuse(Problem(500, f"unexpected {type(error).__name__}; the engine's log has the details"))
+        finally:
+            if traced is not None:
+                traced.end(exchange)
 
     async def _answer(self, scope: Scope, exchange: Exchange) -> None:
         path, method = scope["path"], scope["method"]
@@ -183,7 +199,7 @@ class EngineApp:
             choices[0].tokens, choices[0].resumed = sum(map(len, sampling.seen)), True
         options = body.stream_options or StreamOptions()
         cached = 0
-        work = self._account.begin()
+        work = self._account.begin(exchange.timeline)
         sampling = msgspec.structs.replace(sampling, work=work)
         watch = asyncio.create_task(_cancel_when_gone(exchange, asyncio.current_task()))
         try:
@@ -200,29 +216,36 @@ class EngineApp:
                         ids = replies.ids(piece) if told else b""
                         await exchange.event(opening + ids + form.event(piece, choice, so_far))
             watch.cancel()  # the end of the response looks like a client that went
-            used = replies.total(prompt_tokens, choices, cached, work.tell())
+            exchange.spent = work.tell()
+            used = replies.total(prompt_tokens, choices, cached, exchange.spent)
             if not body.stream:
                 await exchange.reply(200, form.body(choices, used))
                 return
             last = form.usage_event(used) if options.include_usage else b""
             await exchange.event(last + replies.DONE, last=True)
         except asyncio.CancelledError:
+            exchange.error = "cancelled"
             if not watch.done() or watch.cancelled():
                 raise
         finally:
             watch.cancel()
             work.close()
+            made = sum(choice.tokens for choice in choices) - sum(map(len, sampling.seen))
+            exchange.usage = Usage(prompt_tokens=prompt_tokens, cached_tokens=cached, completion_tokens=made)
+            if exchange.spent is NOTHING_SPENT:  # it was broken off
+                exchange.spent = Spent(engine_s=work.engine_s)
 
     async def _embed(self, data: bytes, exchange: Exchange) -> None:
         body = parse(data, EmbeddingBody)
         form = body.encoding_format or "float"
         if form not in {"float", "base64"}:
             raise invalid(f"encoding_format is {form!r}; give 'float' or 'base64'", "encoding_format")
-        with contextlib.closing(self._account.begin()) as work:
+        with contextlib.closing(self._account.begin(exchange.timeline)) as work:
             vectors = await self._engine.embed(embeddable(body), work=work)
             if body.dimensions is not None:
                 vectors = shortened(vectors, body.dimensions)
-            await exchange.reply(200, replies.embeddings(vectors, self._model, form, work.tell()))
+            exchange.usage, exchange.spent = Usage(prompt_tokens=sum(vectors.tokens)), work.tell()
+            await exchange.reply(200, replies.embeddings(vectors, self._model, form, exchange.spent))
 
     async def _tokenize(self, data: bytes, exchange: Exchange) -> None:
         body = parse(data, TokenizeBody)
@@ -237,9 +260,10 @@ class EngineApp:
     async def _classify(self, data: bytes, exchange: Exchange) -> None:
         body = parse(data, ClassifyBody)
         head = {"id": new_id("classify"), "created": int(time.time()), "model": self._model}
-        with contextlib.closing(self._account.begin()) as work:
+        with contextlib.closing(self._account.begin(exchange.timeline)) as work:
             vectors = await self._engine.classify(texts(body), work=work)
-            await exchange.reply(200, replies.classes(vectors, self._engine.classes, head, work.tell()))
+            exchange.usage, exchange.spent = Usage(prompt_tokens=sum(vectors.tokens)), work.tell()
+            await exchange.reply(200, replies.classes(vectors, self._engine.classes, head, exchange.spent))
 
 
 async def _cancel_when_gone(exchange: Exchange, answering: asyncio.Task[Any] | None) -> None:

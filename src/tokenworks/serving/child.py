@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -76,8 +76,12 @@ class Child:
             self._process.kill()
 
 
-async def spawn(command: Sequence[str], *, start_timeout_s: float) -> Child:
-    """Start `command` and wait for its ready line; raise `EngineError` with its last words.
+async def spawn(
+    command: Sequence[str], *, start_timeout_s: float, environment: Mapping[str, str] | None = None
+) -> Child:
+    """Start `command`, in our environment or in another, and wait for its ready line.
+
+    Raises `EngineError` with its last words.
 
     Its standard input stays open as long as we live: the end of it tells the engine to go. It leads its own session,
     so that Ctrl-C in a terminal reaches only us and we drain before it ends.
@@ -89,6 +93,7 @@ async def spawn(command: Sequence[str], *, start_timeout_s: float) -> Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
+            env=environment,
             limit=MAX_LINE_BYTES,
         )
     except OSError as error:

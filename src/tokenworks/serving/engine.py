@@ -46,6 +46,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""  # engine `remote`: where the other server is
     key: str = ""
     meter: str = ""  # folder in which the engine says what it worked, to whoever meters; empty: nobody does
+    otlp_endpoint: str = ""  # where spans of traced requests go; empty: there are none
+    otlp_service: str = ""  # how the engine is called there
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -30,6 +31,9 @@ from tokenworks.metering.attribution.account import open_account
 from tokenworks.serving.app import EngineApp
 from tokenworks.serving.choose import ROOM, choose_engine
 from tokenworks.serving.engine import Engine, Options
+
+if TYPE_CHECKING:
+    from tokenworks.serving.tracing.spans import EngineTraces
 
 FAREWELL_S = 1.0  # how long a dead engine still says so on /health
 
@@ -97,7 +101,8 @@ async def _serve(arguments: argparse.Namespace) -> int:
     name = choose_engine(arguments.folder, arguments.engine)
     account = open_account(options.meter)
     engine: Engine = parts.load(ROOM, name).load(arguments.folder, options)
-    app = EngineApp(engine, arguments.name, account)
+    traces = _traces(options, arguments.name, name)
+    app = EngineApp(engine, arguments.name, account, traces)
     listener = _listen(arguments.port)
     server = _Server(app, arguments.drain_s)
     server.ready = Ready(
@@ -114,7 +119,20 @@ async def _serve(arguments: argparse.Namespace) -> int:
         watch.cancel()
         await engine.close()
         account.close()
+        if traces is not None:
+            await traces.close()
     return EngineError.exit_code if app.died.is_set() else 0
+
+
+def _traces(options: Options, model: str, engine: str) -> EngineTraces | None:
+    """Return what traces this process, None where nobody wants to know."""
+    if not options.otlp_endpoint:
+        return None
+    from tokenworks.serving.tracing.spans import open_traces  # not at the top: it loads OpenTelemetry
+
+    # That a collector is gone is said by the gateway; here it would push out the last words of an engine that fails.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
+    return open_traces(options, model, engine)
 
 
 def _options(text: str) -> Options:

@@ -33,7 +33,7 @@ class Pool:
     `open_model` returns the verified folder of a version that nobody has added; without it such versions do not
     exist here. `released` names the versions that must stay: of the others only `spare` idle ones are kept. A version
     gets `replicas` engines; the second of `name@1` is known as `name@1#1`. With `reach` another process of this
-    machine keeps the engines, and is asked where they are.
+    machine keeps the engines, and is asked where they are. Engines run in our environment, or in `environment`.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Pool:
         drain_s: float = 10.0,
         reach: Reach | None = None,
         replicas: int = 1,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._open_model = open_model
         self._released = released
@@ -60,6 +61,7 @@ class Pool:
         self._drain_s = drain_s
         self._reach = reach
         self._replicas = replicas
+        self._environment = environment
         self._members: dict[str, Member] = {}
         self._opening: dict[str, asyncio.Task[Member]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -168,7 +170,8 @@ class Pool:
         if engine == "remote":
             raise ConfigError(f"{ref}: a model folder is never sent to a remote server; use add_remote")
         for name in self._names(ref):
-            supervisor = Supervisor(name, host_command(engine, folder, ref, options), self._policy)
+            command = host_command(engine, folder, ref, options)
+            supervisor = Supervisor(name, command, self._policy, self._environment)
             supervisor.start()
             self._members[name] = Local(ref, engine, supervisor)
         return self._members[ref]

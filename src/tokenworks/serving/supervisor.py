@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -61,11 +61,18 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Supervisor:
-    """One engine command, kept running from `start` to `stop`."""
+    """One engine command, kept running from `start` to `stop`, in our environment or in another."""
 
-    def __init__(self, name: str, command: Sequence[str], policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        policy: Policy | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._command = list(command)
+        self._environment = environment
         self._policy = policy or Policy()
         self._state: State = "starting"
         self._child: Child | None = None
@@ -161,7 +168,9 @@ class Supervisor:
     async def _live(self) -> str:
         """See the engine through one life; return why it ended."""
         try:
-            child = await spawn(self._command, start_timeout_s=self._policy.start_timeout_s)
+            child = await spawn(
+                self._command, start_timeout_s=self._policy.start_timeout_s, environment=self._environment
+            )
         except EngineError as error:
             return str(error)
         self._child = child

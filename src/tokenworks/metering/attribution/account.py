@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tokenworks.core.usage import Spent
 from tokenworks.metering.attribution.page import Page, Told, Worked, new_page
+from tokenworks.metering.attribution.timeline import Timeline
 
 GAP = "gap"  # the grade of a meter that says nothing
 
@@ -21,10 +22,11 @@ GAP = "gap"  # the grade of a meter that says nothing
 class Work:
     """One request's share. `tell` and `close` are for whoever answers it."""
 
-    __slots__ = ("_open", "_told_j", "account", "engine_s", "joules", "lost", "pending_s")
+    __slots__ = ("_open", "_told_j", "account", "engine_s", "joules", "lost", "pending_s", "timeline")
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, timeline: Timeline | None = None) -> None:
         self.account = account
+        self.timeline = timeline  # of a request that is traced
         self.engine_s = 0.0
         self.joules = 0.0  # of steps whose energy was metered since
         self.pending_s = 0.0  # of engine time that waits for that
@@ -53,9 +55,9 @@ class Account:
         self._busy_s = self._began_s = self._given_j = self._untold_j = self._lapsed_s = 0.0
         self._done_s = 0.0
 
-    def begin(self) -> Work:
-        """Return the work of another request."""
-        work = Work(self)
+    def begin(self, timeline: Timeline | None = None) -> Work:
+        """Return the work of another request; `timeline` is told when its steps were."""
+        work = Work(self, timeline)
         if self._page is not None:
             self._works.add(work)
         return work

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -137,6 +138,7 @@ class Batcher:
             return self._compute(rows)
         finally:
             account.leave(began_s, partial(_shares, rows, works))
+            _trace(works, began_s)
 
     def _compute(self, rows: list[Ints]) -> list[Floats]:
         """Return the vectors of `rows`, in the thread: shortest first, in batches that hardly pad."""
@@ -157,6 +159,18 @@ class Batcher:
         for job, _ in taken:
             if not job.done.done():
                 job.done.set_exception(EngineError(f"the encoder failed on a batch of {len(taken)} texts: {error}"))
+
+
+def _trace(works: Sequence[Work | None], began_s: float) -> None:
+    """Tell those who are traced of the round that began at `began_s` and has ended."""
+    traced = {work: work.timeline for work in works if work is not None and work.timeline is not None}
+    if not traced:
+        return
+    ended_s, together = time.monotonic(), len(set(works))
+    for timeline in traced.values():
+        timeline.taken(began_s)
+        timeline.read(ended_s)
+        timeline.prefill.add(1, together)
 
 
 def _shares(rows: Sequence[Ints], works: Sequence[Work | None], seconds: float) -> list[tuple[Work, float]]:

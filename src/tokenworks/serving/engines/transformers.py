@@ -9,6 +9,7 @@ import asyncio
 import queue
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 
 from tokenworks.core.errors import EngineError, MissingExtraError
 from tokenworks.metering.attribution.account import Work
+from tokenworks.metering.attribution.timeline import Timeline
 from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, Text, TokenLogprob, Vectors
 from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
 from tokenworks.serving.sampler import choose, log_softmax, penalised, position_rng
@@ -253,11 +255,23 @@ class _Worker:
 
     def _metered(self, answer: _Answer, work: Work) -> Piece | EngineError:
         """Step one answer by itself: all that the step takes is its own, and known before its token is."""
+        reading = answer.past is None
         began_s = work.account.enter()
         try:
             return self._step(answer)
         finally:
             work.account.leave(began_s, lambda seconds: [(work, seconds)])
+            if work.timeline is not None:
+                self._trace(work.timeline, began_s, reading=reading)
+
+    def _trace(self, timeline: Timeline, began_s: float, *, reading: bool) -> None:
+        """Tell of a step that has ended; those who take turns with it count as its batch."""
+        now_s = time.monotonic()
+        timeline.written(now_s)
+        if reading:
+            timeline.taken(began_s)
+            timeline.read(now_s)
+        (timeline.prefill if reading else timeline.decode).add(1, len(self._active))
 
     def _step(self, answer: _Answer) -> Piece | EngineError:
         import torch  # loaded by `load` already

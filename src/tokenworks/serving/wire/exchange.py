@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from tokenworks.core.usage import NOTHING_SPENT, Usage
+from tokenworks.metering.attribution.timeline import Timeline
 from tokenworks.serving.wire.problem import Problem
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -15,12 +17,15 @@ EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-contr
 
 
 class Exchange:
-    """Reads one body, sends one response or stream, and knows which of it has happened."""
+    """Reads one body, sends one response or stream, and knows which of it has happened and what it came to."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
         self._started = False
         self._ended = False
+        self.timeline: Timeline | None = None  # where it is traced
+        self.usage, self.spent = Usage(), NOTHING_SPENT
+        self.error = ""  # the code of what it was refused with
 
     async def read(self, limit: int) -> bytes:
         """Return the request body; raise `Problem` where it has more than `limit` bytes."""
@@ -62,6 +67,7 @@ class Exchange:
 
     async def refuse(self, problem: Problem) -> None:
         """Send an error: as a response, or as the last event of a stream that has begun."""
+        self.error = problem.code or str(problem.status)
         if self._ended:
             return
         if self._started:

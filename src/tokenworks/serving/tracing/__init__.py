@@ -1,0 +1,1 @@
+"""OpenTelemetry spans of what an engine does, loaded only where traces are configured. Never a prompt or an answer."""
