@@ -119,13 +119,13 @@ def upstream(home: Path, *, chunks: int, every_ms: int) -> Side:
     return _ready(Side("direct", port, process=process))
 
 
-def tokenworks(home: Path, to: int, *, name: str = "tokenworks", bodies: bool = False) -> Side:
-    """Start our own gateway with every duty on."""
+def tokenworks(home: Path, to: int, *words: str, name: str = "tokenworks") -> Side:
+    """Start our own gateway with every duty on; `words` are more options of its program."""
     folder = home / name.replace(", ", "-").replace(" ", "-")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    command = [sys.executable, str(HERE / "_peers_gateway.py"), str(folder), f"http://127.0.0.1:{to}"]
-    process = _start([*command, *(["--bodies"] if bodies else [])], core=GATEWAY_CORE, log=home / f"{folder.name}.log")
+    command = [sys.executable, str(HERE / "_peers_start.py"), str(folder), f"http://127.0.0.1:{to}"]
+    process = _start([*command, *words], core=GATEWAY_CORE, log=home / f"{folder.name}.log")
     assert process.stdout is not None
     said = json.loads(process.stdout.readline())
     return _ready(Side(name, said["port"], {"authorization": f"Bearer {said['key']}"}, process))

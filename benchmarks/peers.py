@@ -30,6 +30,8 @@ from typing import Any
 import uvloop
 
 from _peers_sides import LOAD_CORE, QUESTION, Side, litellm, nginx, portkey, tokenworks, upstream
+from tokenworks.core.compiled import folder
+from tokenworks.core.compiling import make
 from tokenworks.serving.address import Address
 from tokenworks.serving.upstream import Upstream
 
@@ -248,13 +250,15 @@ def main() -> None:
     if (os.cpu_count() or 1) < 2:
         sys.exit("two cores are needed: one for the gateway, one for the load")
     asked.home.mkdir(parents=True, exist_ok=True)
+    make(folder())
     os.sched_setaffinity(0, {LOAD_CORE})
     behind = upstream(asked.home, chunks=CHUNKS, every_ms=EVERY_MS)
     slow = upstream(asked.home, chunks=CHUNKS, every_ms=200)
     starts = {"nginx": nginx, "litellm": litellm, "portkey": portkey}
     sides = [behind, tokenworks(asked.home, behind.port)]
     try:
-        sides.append(tokenworks(asked.home, behind.port, name="tokenworks, texts kept", bodies=True))
+        sides.append(tokenworks(asked.home, behind.port, "--bodies", name="tokenworks, texts kept"))
+        sides.append(tokenworks(asked.home, behind.port, "--interpreted", name="tokenworks, interpreted"))
         sides += [side for name in asked.only.split(",") if name and (side := starts[name](asked.home, behind.port))]
         crowded = tokenworks(asked.home, slow.port, name="tokenworks, many streams")
         sides.append(crowded)

@@ -12,7 +12,8 @@ from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
 from tokenworks.gateway.errors import ApiError
-from tokenworks.gateway.openai.bodies import BODIES, Asked, parse, with_usage
+from tokenworks.gateway.openai.asked import Asked
+from tokenworks.gateway.openai.bodies import BODIES, parse, with_usage
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 DEEP = b"[" * 5000 + b"]" * 5000

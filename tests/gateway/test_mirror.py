@@ -14,7 +14,7 @@ from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.mirror import WAITING, Mirror
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.notes import Notes
-from tokenworks.gateway.openai.bodies import Asked
+from tokenworks.gateway.openai.asked import Asked
 from tokenworks.gateway.served import Served
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.reader import read

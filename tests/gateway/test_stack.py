@@ -21,7 +21,7 @@ from tokenworks.gateway.layers.terms import Terms
 from tokenworks.gateway.layers.think import Think
 from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.notes import Notes
-from tokenworks.gateway.openai.bodies import Asked
+from tokenworks.gateway.openai.asked import Asked
 from tokenworks.gateway.route.router import Router
 from tokenworks.gateway.stack import fold, layers
 from tokenworks.serving.answer import EngineAnswer, EngineCall

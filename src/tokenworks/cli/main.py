@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tokenworks.cli.context import Context
+from tokenworks.core.compiled import use as use_compiled
 from tokenworks.core.errors import TokenworksError
 from tokenworks.core.version import __version__
 
@@ -51,6 +52,7 @@ GROUPS = (
     "claim",
     "scaling",
     "meter",
+    "compile",
 )
 for _group in GROUPS:
     import_module(f"tokenworks.cli.{_group}").register(app)
@@ -77,6 +79,7 @@ def root(
 def main() -> None:
     """Run the command line; an error on purpose becomes one line and an exit code that means something."""
     try:
+        use_compiled()
         app()
     except TokenworksError as error:
         print(f"tokenworks: {error}", file=sys.stderr)

@@ -6,15 +6,16 @@ import math
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from tokenworks.core.destination import Destination
 from tokenworks.core.ids import new_id
 from tokenworks.core.label import Label
 from tokenworks.core.priority import Priority
 from tokenworks.core.usage import NOTHING_SPENT, Spent, Usage
-from tokenworks.gateway.openai.bodies import Asked
+from tokenworks.gateway.openai.asked import Asked
 from tokenworks.gateway.ruling import NOTHING_CARRIED, Least, Ruling
 from tokenworks.gateway.served import Served
 from tokenworks.governance.keys import Principal
@@ -40,8 +41,7 @@ def nothing_permitted(destination: Destination, label: Label) -> str:
     return f"nobody has decided whether {label} text may go to {destination.name}"
 
 
-@dataclass(slots=True, kw_only=True)
-class Exchange:
+class Exchange(msgspec.Struct, kw_only=True, eq=False):
     """Everything known of one request. The face fills in the first group, each layer what it finds out."""
 
     endpoint: str
@@ -67,8 +67,8 @@ class Exchange:
     due_ms: str = ""  # how long the whole answer may take, as the caller says
     patience: str = ""  # seconds that the caller's SDK listens in vain
 
-    at: float = field(default_factory=time.time)
-    started_s: float = field(default_factory=time.monotonic)
+    at: float = msgspec.field(default_factory=time.time)
+    started_s: float = msgspec.field(default_factory=time.monotonic)
     principal: Principal | None = None
     body: bytes = b""
     asked: Asked | None = None
@@ -97,15 +97,17 @@ class Exchange:
     replays: str = ""  # the request whose answer is given again
     told: tuple[tuple[str, str], ...] = ()  # headers about the caller's limits
     call: EngineCall | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = msgspec.field(default_factory=Usage)
     spent: Spent = NOTHING_SPENT  # as far as the engine has said
     ttft_s: float = 0.0
     engine: str = ""
-    traffic: list[Traffic] = field(default_factory=list)  # of every attempt, as far as it came
+    traffic: list[Traffic] = msgspec.field(default_factory=list)  # of every attempt, as far as it came
     entry: RequestEntry | None = None  # once it is durable
     thought: Thought | None = None  # where it is thought about in samples, or is one
     traced: Traced | None = None  # where tracing is configured
-    sent: list[Sent] = field(default_factory=list)  # where the text went in turn; empty: to this site's engine alone
+    sent: list[Sent] = msgspec.field(
+        default_factory=list
+    )  # where the text went in turn; empty: to this site's engine alone
     resumed: int = 0  # how often a stream was finished by another engine than it was begun by
 
     @property

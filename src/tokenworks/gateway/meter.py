@@ -8,6 +8,7 @@ import msgspec
 
 from tokenworks.core.errors import EngineError
 from tokenworks.core.usage import NOTHING_SPENT, Spent, Usage
+from tokenworks.gateway.openai.stated import Head, Stated
 from tokenworks.gateway.sse import Splitter, payload
 
 _SOME_TEXT = re.compile(rb'"(?:content|text|reasoning_content)":\s*"(?!")')
@@ -17,28 +18,7 @@ _IS_DONE = re.compile(rb"data: ?\[DONE\]")
 _IS_ERROR = re.compile(rb'data: ?\{\s*"error":')
 
 
-class _Details(msgspec.Struct, frozen=True):
-    cached_tokens: int | None = None
-
-
-class _Made(msgspec.Struct, frozen=True):
-    reasoning_tokens: int | None = None
-
-
-class _EngineUsage(msgspec.Struct, frozen=True):
-    prompt_tokens: int = 0
-    completion_tokens: int | None = None
-    completion_tokens_details: _Made | None = None
-    prompt_tokens_details: _Details | None = None
-    spent: msgspec.Raw = msgspec.Raw()  # by an engine of ours; anybody else may call anything so
-
-
-class _Head(msgspec.Struct, frozen=True):
-    usage: _EngineUsage | None = None
-    choices: list[msgspec.Raw] | None = None
-
-
-_HEAD = msgspec.json.Decoder(_Head)
+_HEAD = msgspec.json.Decoder(Head)
 _SPENT = msgspec.json.Decoder(Spent)
 
 
@@ -53,7 +33,7 @@ def figures_of(body: bytes) -> tuple[Usage, Spent]:
     return _usage(stated), _spent(stated.spent) if stated is not None else NOTHING_SPENT
 
 
-def _stated(body: bytes) -> _EngineUsage | None:
+def _stated(body: bytes) -> Stated | None:
     try:
         return _HEAD.decode(body).usage
     except msgspec.MsgspecError as error:
@@ -140,7 +120,7 @@ def _spent(stated: msgspec.Raw) -> Spent:
     return _SPENT.decode(stated) if len(stated) else NOTHING_SPENT
 
 
-def _usage(stated: _EngineUsage | None) -> Usage:
+def _usage(stated: Stated | None) -> Usage:
     if stated is None:
         return Usage()
     cached = stated.prompt_tokens_details.cached_tokens if stated.prompt_tokens_details else 0

@@ -10,59 +10,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from tokenworks.core.destination import HERE
+from tokenworks.gateway.counts import Counts
 from tokenworks.gateway.genai import operation
 from tokenworks.gateway.tally import Distribution, counter, histogram
-from tokenworks.ledger.entries import RequestEntry, Transfer
 from tokenworks.serving.supervisor import EngineStatus, State
 
-# Buckets of OpenTelemetry's semantic conventions for generative AI, with finer ones below for classifiers.
-DURATION_S = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.02,
-    0.04,
-    0.08,
-    0.16,
-    0.32,
-    0.64,
-    1.28,
-    2.56,
-    5.12,
-    10.24,
-    20.48,
-    40.96,
-    81.92,
-)
-TTFT_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-PER_TOKEN_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 DURABLE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 BY_MODEL = ("endpoint", "version")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class _Model:
-    """What one endpoint of one model version came to."""
-
-    __slots__ = ("cached", "completion", "duration", "per_token", "prompt", "ttft")
-
-    def __init__(self) -> None:
-        self.prompt = self.cached = self.completion = 0
-        self.duration, self.ttft, self.per_token = (
-            Distribution(DURATION_S),
-            Distribution(TTFT_S),
-            Distribution(PER_TOKEN_S),
-        )
-
-
-class _Place:
-    """What one destination came to."""
-
-    __slots__ = ("attempts", "failures", "received_bytes", "sent_bytes")
-
-    def __init__(self) -> None:
-        self.attempts = self.failures = self.sent_bytes = self.received_bytes = 0
 
 
 class Metrics:
@@ -71,37 +26,14 @@ class Metrics:
     def __init__(self) -> None:
         self.waiting = 0  # entries that are not durable yet
         self.durable = Distribution(DURABLE_S)
-        self._requests: dict[tuple[str, str, str, int], int] = {}
-        self._models: dict[tuple[str, str], _Model] = {}
-        self._places: dict[tuple[str, str], _Place] = {}
-        self._refusals: dict[str, int] = {}
+        self._counts = Counts()
+        self.count = self._counts.count
         self._dropped = 0
         self._in_flight: Callable[[], int] = int
         self._in_line: Callable[[], int] = int
         self._engines: Mapping[str, EngineStatus] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
-
-    def count(self, entry: RequestEntry) -> None:
-        """Take in a request that has ended. Names that a caller made up are not counted by name: `version` is ours."""
-        outcome = entry.outcome
-        key = (entry.endpoint, entry.version, outcome, entry.status)
-        model = self._models.get(key[:2]) or self._models.setdefault(key[:2], _Model())
-        if not entry.part_of:  # requests are callers', tokens are engines'
-            self._requests[key] = self._requests.get(key, 0) + 1
-        if not entry.samples:
-            model.prompt += entry.prompt_tokens
-            model.cached += entry.cached_tokens
-            model.completion += entry.completion_tokens
-        if outcome == "ok" and not entry.part_of:
-            model.duration.observe(entry.latency_s)
-            model.ttft.observe(entry.ttft_s)
-            if entry.completion_tokens > 1 and not entry.samples:
-                model.per_token.observe((entry.latency_s - entry.ttft_s) / (entry.completion_tokens - 1))
-        elif outcome == "refused" and not entry.part_of:
-            self._refusals[entry.error] = self._refusals.get(entry.error, 0) + 1
-        if entry.transfers:
-            self._went(entry.transfers, failed=outcome == "failed")
 
     def drop_shadow(self) -> None:
         """Take in a shadow that was not asked."""
@@ -127,25 +59,15 @@ class Metrics:
         yield waiting
         yield histogram("tokenworks_ledger_durable_seconds", "Until an entry is durable", (), [((), self.durable)])
 
-    def _went(self, transfers: tuple[Transfer, ...], *, failed: bool) -> None:
-        """Count each attempt; all but the last have failed, or there would be no next one."""
-        for one in transfers:
-            key = (one.destination, one.region)
-            place = self._places.get(key) or self._places.setdefault(key, _Place())
-            place.attempts += 1
-            place.sent_bytes += one.sent_bytes
-            place.received_bytes += one.received_bytes
-            place.failures += failed or one is not transfers[-1]
-
     def _of_requests(self) -> Iterator[Metric]:
         labels = (*BY_MODEL, "outcome", "status")
         yield counter(
             "tokenworks_requests",
             "Requests by how they ended",
             labels,
-            (((*key[:3], str(key[3])), amount) for key, amount in self._requests.items()),
+            (((*key[:3], str(key[3])), amount) for key, amount in self._counts.requests.items()),
         )
-        refusals = (((code,), amount) for code, amount in self._refusals.items())
+        refusals = (((code,), amount) for code, amount in self._counts.refusals.items())
         yield counter("tokenworks_refusals", "Requests refused, by the reason's code", ("code",), refusals)
         under_way = GaugeMetricFamily("tokenworks_requests_in_flight", "Requests under way")
         under_way.add_metric((), self._in_flight())
@@ -158,7 +80,7 @@ class Metrics:
         )
 
     def _of_models(self) -> Iterator[Metric]:
-        models = list(self._models.items())
+        models = list(self._counts.models.items())
         yield counter(
             "tokenworks_tokens",
             "Tokens by direction",
@@ -180,7 +102,7 @@ class Metrics:
             )
 
     def _of_places(self) -> Iterator[Metric]:
-        labels, places = ("destination", "region"), list(self._places.items())
+        labels, places = ("destination", "region"), list(self._counts.places.items())
         attempts = ((key, place.attempts) for key, place in places)
         yield counter("tokenworks_upstream_attempts", "Attempts to be answered there", labels, attempts)
         failures = ((key, place.failures) for key, place in places)

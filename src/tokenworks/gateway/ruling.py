@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 class Recorder(Protocol):
     """The ledger as far as changes of policy go."""
 
-    async def record(self, entry: Entry) -> Position:
+    def record(self, entry: Entry) -> Awaitable[Position]:
         """Return its place once the entry is durable; raise `StoreError` when it cannot be."""
         ...
 

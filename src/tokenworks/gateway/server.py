@@ -10,9 +10,11 @@ import errno
 import socket
 import time
 from collections.abc import Sequence
+from typing import cast
 
 from tokenworks.core.errors import ConfigError
-from tokenworks.gateway.http.connection import Answer, Connection
+from tokenworks.gateway.http.connection import Connection
+from tokenworks.gateway.http.running import Answer
 from tokenworks.gateway.openai.face import Face, never
 
 BACKLOG = 2048
@@ -53,7 +55,9 @@ class Server:
         loop = self._loop
         at_once = answer.at_once if isinstance(answer, Face) else never
         self._server = await loop.create_server(
-            lambda: Connection(answer, at_once, self._connections, loop), sock=self._listening, backlog=BACKLOG
+            lambda: cast(asyncio.Protocol, Connection(answer, at_once, self._connections, loop)),
+            sock=self._listening,
+            backlog=BACKLOG,
         )
         self._looking = loop.call_later(LOOK_S, self._look)
 

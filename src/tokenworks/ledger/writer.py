@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -107,9 +107,9 @@ class Ledger:
         loop = asyncio.get_running_loop()
         self._enqueue_soon(_Waiting(_encode(entry), tell, loop), loop)
 
-    async def record(self, entry: Entry) -> Position:
-        """Write `entry`; return its place once it is durable. Cancelling the wait does not undo the entry."""
-        return await self.enqueue(entry)
+    def record(self, entry: Entry) -> Awaitable[Position]:
+        """Write `entry`; wait for its place until it is durable. Cancelling the wait does not undo the entry."""
+        return self.enqueue(entry)
 
     def receipt(self, entry: Entry, position: Position, request_id: str) -> str:
         """Return the signed promise that `entry` stands at `position`; empty where the ledger has no key."""

@@ -25,8 +25,8 @@ class LostError(EngineError):
 Told = Callable[[EngineError | None], None]
 
 
-class Connection(asyncio.Protocol):
-    """Send a request, then read its answer to the end; after that the connection may be used again."""
+class Connection:
+    """An asyncio protocol: send a request, read its answer to the end; then the connection may be used again."""
 
     def __init__(self, where: str, on_lost: Callable[[Connection], None]) -> None:
         self.where = where
@@ -59,15 +59,16 @@ class Connection(asyncio.Protocol):
         done = self.complete and not self._buffer
         return done and self.keep_alive and self._error is None and not self._transport.is_closing()
 
-    async def send(self, head: bytes, body: bytes, *, patience_s: float, traffic: Traffic | None = None) -> None:
-        """Send a request and wait for status and headers.
+    def send(
+        self, head: bytes, body: bytes, *, patience_s: float, traffic: Traffic | None = None
+    ) -> asyncio.Future[None]:
+        """Send a request; return what is done when status and headers are here, or has a `LostError` or `EngineError`.
 
-        `patience_s`: the longest silence, before and within the answer. `traffic` counts the
-        bytes. Raises `LostError` or `EngineError`.
+        `patience_s`: the longest silence, before and within the answer. `traffic` counts the bytes.
         """
         head_here = self._head = self._loop.create_future()
         self._begin(head, body, patience_s, traffic)
-        await head_here
+        return head_here
 
     def ask(self, head: bytes, body: bytes, told: Told, *, patience_s: float, traffic: Traffic | None = None) -> None:
         """Send a request; `told` is called once, when the whole answer is here (`take`) or with why it is not."""
@@ -95,27 +96,22 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.writelines((head, body))
 
-    async def read_some(self) -> bytes:
-        """Return what has arrived of the body, waiting for something; empty at its end."""
-        while not self._buffer:
-            if self.complete:
-                return b""
-            if self._error is not None:
-                raise self._error
-            self._more = self._loop.create_future()
-            await self._more
+    def arrived(self) -> bytes | None:
+        """Return what has come of the body, empty at its end; None: nothing yet, wait for `more`."""
+        if not self._buffer:
+            return b"" if self.complete else None
         data = self.take()
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
         return data
 
-    async def read_all(self) -> bytes:
-        """Return the whole body."""
-        parts = []
-        while part := await self.read_some():
-            parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    def more(self) -> asyncio.Future[None]:
+        """Return what to wait for until more of the body has come; raise where it will not."""
+        if self._error is not None:
+            raise self._error
+        self._more = self._loop.create_future()
+        return self._more
 
     def close(self) -> None:
         """Hang up at once: the engine sees it and stops working."""
@@ -123,7 +119,7 @@ class Connection(asyncio.Protocol):
         self._stop_timer()
         self._transport.abort()
 
-    # asyncio calls the next three, httptools the five after them.
+    # asyncio calls the next six, httptools the five after them.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -172,6 +168,15 @@ class Connection(asyncio.Protocol):
             )
         self._stop_timer()
         self._on_lost(self)
+
+    def eof_received(self) -> None:
+        """The engine will send no more: asyncio closes the connection."""
+
+    def pause_writing(self) -> None:
+        """The engine reads slowly; a request is sent whole all the same."""
+
+    def resume_writing(self) -> None:
+        """The engine has caught up."""
 
     def on_message_begin(self) -> None:
         """An answer begins; there is one for each request."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterable
-from typing import Self
+from typing import Self, cast
 
 from tokenworks.core.errors import EngineError
 from tokenworks.serving.address import Address
@@ -37,7 +37,10 @@ class Response:
     async def read(self) -> bytes:
         """Return the whole body; cancelled, hang up."""
         try:
-            return await self._connection.read_all()
+            parts = []
+            while part := await self._read():
+                parts.append(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
         finally:
             self.close()
 
@@ -48,7 +51,7 @@ class Response:
     async def __anext__(self) -> bytes:
         """Return some more of the body."""
         try:
-            part = await self._connection.read_some()
+            part = await self._read()
         except BaseException:
             self.close()
             raise
@@ -60,6 +63,12 @@ class Response:
     async def aclose(self) -> None:
         """Want no more of it."""
         self.close()
+
+    async def _read(self) -> bytes:
+        """Return what has arrived of the body, waiting for something; empty at its end."""
+        while (part := self._connection.arrived()) is None:
+            await self._connection.more()
+        return part
 
     def close(self) -> None:
         """Give the connection back, or hang up where the answer was not read to its end.
@@ -152,10 +161,11 @@ class Upstream:
     async def _connect(self) -> Connection:
         address = self.address
         loop = asyncio.get_running_loop()
+        connection = Connection(address.netloc, self._lost)
         try:
             async with asyncio.timeout(self._connect_s):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(address.netloc, self._lost), address.host, address.port, ssl=self._tls
+                await loop.create_connection(
+                    lambda: cast(asyncio.Protocol, connection), address.host, address.port, ssl=self._tls
                 )
         except TimeoutError:
             raise UnreachedError(

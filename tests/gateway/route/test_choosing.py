@@ -15,8 +15,7 @@ from tokenworks.core.destination import Destination
 from tokenworks.core.errors import ConfigError
 from tokenworks.core.label import Label
 from tokenworks.gateway.errors import ApiError
-from tokenworks.gateway.openai.bodies import Asked
-from tokenworks.gateway.openai.sizes import Size
+from tokenworks.gateway.openai.asked import Asked, Size
 from tokenworks.gateway.route.choosing import chosen, price_of
 from tokenworks.gateway.route.places import Place
 from tokenworks.gateway.route.router import Router

@@ -15,7 +15,7 @@ from tokenworks.core.errors import EngineError
 from tokenworks.core.label import Label
 from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, whole
-from tokenworks.gateway.openai.bodies import Asked
+from tokenworks.gateway.openai.asked import Asked
 from tokenworks.gateway.route.affinity import in_turn, prefix_key
 from tokenworks.gateway.route.breaker import FAILURES, Breaker
 from tokenworks.gateway.route.hedge import SAVED, Hedge

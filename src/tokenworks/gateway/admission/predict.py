@@ -8,7 +8,6 @@ mean absolute error, as TCP estimates round trips (Jacobson, "Congestion Avoidan
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from tokenworks.core.usage import Usage
@@ -75,12 +74,14 @@ def work_of(prompt_tokens: int, answer_tokens: float) -> float:
     return prompt_tokens + OUTPUT_WEIGHT * answer_tokens
 
 
-@dataclass(slots=True)
 class _Mean:
     """An exponentially weighted mean, of few values their plain one."""
 
-    value: float = 0.0
-    count: int = 0
+    __slots__ = ("count", "value")
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self.count = 0
 
     @property
     def known(self) -> bool:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import cast
 
 import httptools
-import structlog
 
 from tokenworks.core.ids import new_id
 from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.http.incoming import BrokenError, Incoming
+from tokenworks.gateway.http.running import Answer, run
 
-Answer = Callable[[Incoming], Awaitable[None]]
 AtOnce = Callable[[Incoming], bool]
 
 HEAD_BYTES = 128 << 10  # the longest request line and headers
@@ -26,11 +25,10 @@ KEEP_ALIVE_S = 75.0  # longer than the usual pool of a client keeps an idle conn
 STALL_S = 120.0  # the longest that a caller may not read its answer
 WAITING = 16  # requests sent ahead of answers, before the caller is made to wait
 WRITE_HIGH_BYTES = 256 << 10
-log = structlog.get_logger()
 
 
-class Connection(asyncio.Protocol):
-    """A caller. `until` is the moment of the loop's clock at which its patience or ours is over.
+class Connection:
+    """A caller, an asyncio protocol. `until` is the moment of the loop's clock at which its patience or ours is over.
 
     `at_once` is offered each request that is complete; where it returns True it answers, without a task.
     """
@@ -183,6 +181,9 @@ class Connection(asyncio.Protocol):
         if self._task is not None and current is not None and current.read_through and not current.finished:
             self._task.cancel()
 
+    def eof_received(self) -> None:
+        """The caller will send no more: asyncio closes the connection."""
+
     def pause_writing(self) -> None:
         """The caller reads too slowly."""
         self._drained = self._loop.create_future()
@@ -258,16 +259,7 @@ class Connection(asyncio.Protocol):
     def _start(self, request: Incoming) -> None:
         self._current = request
         if not request.complete or not self._at_once(request):
-            self._task = self._loop.create_task(self._run(request))
-
-    async def _run(self, request: Incoming) -> None:
-        try:
-            await self._answer(request)
-        except asyncio.CancelledError:
-            pass  # nobody else awaits this task: the server or a lost connection has cancelled it
-        except Exception:
-            log.exception("a request could not be answered", path=request.path)
-        self.over(request)
+            self._task = self._loop.create_task(run(self._answer, request))
 
     def over(self, request: Incoming) -> None:
         """The answer is given: on to the next, once the rest of the request is out of the way."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Protocol
+from typing import ClassVar, Protocol
 from urllib.parse import unquote
 
 Headers = Sequence[tuple[str, str]]
@@ -113,21 +113,31 @@ class Incoming:
 
     # -- the body, for who answers
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives; raise `GoneError` or `BrokenError` where its end does not."""
-        while True:
-            if self._body:
-                part = self.take()
-                if self.complete and not self._body:
-                    self.read_through = True
-                yield part
-                if self.read_through:
-                    return
-            elif self.complete:
-                self.read_through = True
-                return
-            else:
-                await self._wait()
+    def arrived(self) -> bytes | None:
+        """Return what has come of the body, empty at its end; None: nothing yet, wait for `more`."""
+        if self._body:
+            part = self.take()
+            self.read_through = self.complete
+            return part
+        if not self.complete:
+            return None
+        self.read_through = True
+        return b""
+
+    def more(self) -> asyncio.Future[None]:
+        """Return what to wait for until more of the body has come; raise where it will not.
+
+        Raises `GoneError` or `BrokenError`.
+        """
+        if self._broken is not None:
+            raise self._broken
+        if self.gone:
+            raise GoneError
+        if self._expects and not self.begun:
+            self._expects = False
+            self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._more = asyncio.get_running_loop().create_future()
+        return self._more
 
     def whole(self) -> bytes:
         """Return the body of a request that is complete, and leave it there."""
@@ -161,17 +171,6 @@ class Incoming:
             self._wire.go_on()
         return part
 
-    async def _wait(self) -> None:
-        if self._broken is not None:
-            raise self._broken
-        if self.gone:
-            raise GoneError
-        if self._expects and not self.begun:
-            self._expects = False
-            self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._more = asyncio.get_running_loop().create_future()
-        await self._more
-
     # -- the answer
 
     def send(self, status: int, headers: Headers, body: bytes) -> None:
@@ -194,14 +193,12 @@ class Incoming:
             self._keep_alive = False  # for HTTP/1.0 the end of the connection is the end of the answer
         self._wire.write(self._head(status, headers, "transfer-encoding: chunked\r\n" if self._chunked else ""))
 
-    async def write(self, chunk: bytes) -> None:
-        """Send a part of it; wait while the caller reads too slowly."""
+    def write(self, chunk: bytes) -> asyncio.Future[None] | None:
+        """Send a part of it; return what to wait for while the caller reads too slowly."""
         if self.method == "HEAD" or not chunk:
-            return
+            return None
         self._wire.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
-        drained = self._wire.drained()
-        if drained is not None:
-            await drained
+        return self._wire.drained()
 
     def finish(self) -> None:
         """Send the end of it."""
@@ -277,8 +274,8 @@ def _one_line(value: str) -> str:
 class _Dated:
     """The end of a head with the date, made once a second."""
 
-    second = 0
-    text = b""
+    second: ClassVar[int] = 0
+    text: ClassVar[bytes] = b""
 
 
 def _date() -> bytes:

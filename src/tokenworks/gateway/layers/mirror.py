@@ -11,11 +11,12 @@ import structlog
 
 from tokenworks.core.errors import EngineError, StoreError, TokenworksError
 from tokenworks.core.label import Label, highest
+from tokenworks.gateway.entry import entry_of, outcome_of
 from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, Handle, Reply, nothing_permitted
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.metrics import Metrics
-from tokenworks.gateway.notes import Notes, entry_of, outcome_of
+from tokenworks.gateway.notes import Notes
 from tokenworks.gateway.served import Served
 
 SHADOW = "-shadow"  # ends the id of a shadow's request

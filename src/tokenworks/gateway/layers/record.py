@@ -13,11 +13,12 @@ import msgspec
 import structlog
 
 from tokenworks.core.errors import EngineError, StoreError
+from tokenworks.gateway.entry import entry_of, outcome_of
 from tokenworks.gateway.errors import ApiError, engine_failed, internal, unavailable
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.layers.border import answered
 from tokenworks.gateway.metrics import Metrics
-from tokenworks.gateway.notes import Notes, entry_of, outcome_of
+from tokenworks.gateway.notes import Notes
 from tokenworks.gateway.sse import DONE
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.position import Position

@@ -11,10 +11,11 @@ import structlog
 from tokenworks.core.errors import EngineError
 from tokenworks.core.label import Label, highest
 from tokenworks.core.usage import NOTHING_SPENT, Usage
+from tokenworks.gateway.entry import entry_of
 from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.metrics import Metrics
-from tokenworks.gateway.notes import Notes, entry_of
+from tokenworks.gateway.notes import Notes
 from tokenworks.gateway.route.begun import begun
 from tokenworks.ledger.entries import RequestEntry
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tokenworks.gateway.limits.bucket import Bucket, let_go, whole_in_s
 from tokenworks.gateway.limits.claims import BUDGETS, Claim, Standing
-from tokenworks.gateway.limits.counters import RATES, Bucket, LocalCounters, let_go, whole_in_s
+from tokenworks.gateway.limits.counters import RATES, LocalCounters
 from tokenworks.gateway.limits.told import duration, headers
 
 
@@ -66,13 +67,14 @@ class Bundle:
         counters = self._counters
         held, now = counters.held, counters.now()
         lefts: list[float] = []
+        left: float
         for part in self._parts:
             bucket = part.bucket
             if bucket is not None:
                 left = bucket.fill(part.limit, now) - amounts[part.which]
             else:
                 used = counters.spent(part.claim) if part.resets_at else 0
-                left = part.limit - used - held.get(part.name, 0) - amounts[part.which]
+                left = float(part.limit - used - held.get(part.name, 0) - amounts[part.which])
             if left < 0:
                 return None
             lefts.append(left)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from tokenworks.gateway.limits.bucket import MINUTE_S, Bucket, let_go, whole_in_s
 from tokenworks.gateway.limits.claims import Claim, Standing, Verdict
 
 Spent = Callable[[Claim], int]
 RATES = ("requests", "tokens")
-MINUTE_S = 60.0
 
 
 class Counters(Protocol):
@@ -32,22 +31,6 @@ class Counters(Protocol):
     async def close(self) -> None:
         """Let go of connections."""
         ...
-
-
-@dataclass(slots=True)
-class Bucket:
-    """A minute's worth of a rate, as full as it was at `at_s`."""
-
-    level: float
-    at_s: float
-
-    def fill(self, limit: int, now: float) -> float:
-        """Return what it holds now; where the limit was changed, at most its new size."""
-        if now > self.at_s:
-            self.level, self.at_s = self.level + (now - self.at_s) * limit / MINUTE_S, now
-        if self.level > limit:
-            self.level = float(limit)
-        return self.level
 
 
 class LocalCounters:
@@ -144,20 +127,6 @@ class LocalCounters:
 
 def _of_rate(claim: Claim, level: float) -> Standing:
     return Standing(claim=claim, remaining=max(0, int(level)), reset_s=whole_in_s(claim.limit, level))
-
-
-def let_go(held: dict[str, int], name: str, amount: int) -> None:
-    """Take `amount` off what is held under `name`; nothing stays of a name that holds nothing."""
-    left = held.get(name, 0) - amount
-    if left:
-        held[name] = left
-    else:
-        held.pop(name, None)
-
-
-def whole_in_s(limit: int, level: float) -> float:
-    """Return when a bucket that holds `level` is full again."""
-    return (limit - level) * MINUTE_S / limit if limit else MINUTE_S
 
 
 def _is_rate(claim: Claim) -> bool:

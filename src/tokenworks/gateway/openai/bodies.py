@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tokenworks.gateway.errors import ApiError, bad_request
+from tokenworks.gateway.openai.asked import Asked
 from tokenworks.gateway.openai.fields import (
     ChatBody,
     ClassifyBody,
@@ -23,7 +24,7 @@ from tokenworks.gateway.openai.fields import (
     SamplingBody,
     TokenizeBody,
 )
-from tokenworks.gateway.openai.sizes import Size, size_of
+from tokenworks.gateway.openai.sizes import size_of
 
 T = TypeVar("T", bound=msgspec.Struct)
 PATHS = {
@@ -46,20 +47,6 @@ _NAMED = re.compile(rf'"({"|".join(_GOVERNING)})"\s*:'.encode())
 _WHERE = re.compile(r" - at `\$\.?([^`]*)`")
 _UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What the layers need to know of a request."""
-
-    model: str
-    stream: bool = False
-    include_usage: bool = False  # whether the caller wants the usage event of a stream
-    user: str = ""  # whom the caller asks for
-    conversation: str = ""
-    store: bool = True  # False: the caller wants nothing kept of it
-    size: Size = Size()
-    tier: str = ""  # OpenAI's service_tier
-    reasoning: Reasoning | None = None  # how it is thought about; None: not at all
 
 
 def parse(endpoint: str, body: bytes) -> Asked:

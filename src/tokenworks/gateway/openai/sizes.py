@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from tokenworks.gateway.openai.asked import Size
 from tokenworks.gateway.openai.fields import ChatBody, CompletionBody, EmbeddingBody, ModelBody
 
 COMPLETION_TOKENS = 16  # what OpenAI, vLLM and our engines write where a completion does not say how much
 TEMPLATE_TOKENS = 64  # what a chat template adds besides what JSON adds for the same message
 MARKS = 2  # tokens that a tokenizer sets around a text
 BYTES_PER_TOKEN = 4  # of English text, as OpenAI's guides reckon; for rates only, never for budgets
-
-
-class Size(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds on a request's tokens. A byte of text is at most a token of it, in every tokenizer that falls to bytes."""
-
-    prompt_most: int = 0
-    prompt_likely: int = 0
-    answers: int = 0  # how many are written
-    answer_most: int | None = None  # tokens of one; None: as many as the context has room for
 
 
 def size_of(parsed: ModelBody, body: bytes) -> Size:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from typing import Self
 
 from tokenworks.gateway.errors import ApiError, unavailable
 from tokenworks.gateway.exchange import Exchange, Reply, request_id_from
@@ -86,7 +86,9 @@ class Conversation:
         try:
             incoming.begin(reply.status, headers + _STREAM_HEADERS)
             async for chunk in reply.body:
-                await incoming.write(chunk)
+                drained = incoming.write(chunk)
+                if drained is not None:
+                    await drained
             incoming.finish()
         finally:
             await reply.body.aclose()
@@ -108,23 +110,13 @@ class Conversation:
         parts = [part async for part in self._pieces(self._max_body, setting="server.max_body_mb")]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _pieces(self, most: int, *, setting: str = "platform.max_file_mb") -> AsyncIterator[bytes]:
-        """Yield the body as it arrives; raise 413 when it is larger than `most` bytes, which `setting` says."""
+    def _pieces(self, most: int, *, setting: str = "platform.max_file_mb") -> _Pieces:
+        """Return the body as it arrives; it raises 413 when it is larger than `most` bytes, which `setting` says."""
         self._plain()
         length = self._text(b"content-length")
         if length.isdecimal() and int(length) > most:
             raise _too_large(most, setting)
-        size = 0
-        try:
-            async for part in self.incoming.pieces():
-                size += len(part)
-                if size > most:
-                    raise _too_large(most, setting)
-                yield part
-        except GoneError:
-            raise ApiError(499, "the caller hung up before the body was complete", code="client_gone") from None
-        except BrokenError as error:
-            raise ApiError(error.status, str(error), code="body_broken") from None
+        return _Pieces(self.incoming, most, setting)
 
     def _plain(self) -> None:
         """Raise 415 where the body is encoded in any way."""
@@ -137,6 +129,36 @@ class Conversation:
     def _text(self, name: bytes) -> str:
         value = self.headers.get(name)
         return "" if value is None else value.decode("latin-1").strip()
+
+
+class _Pieces:
+    """A body as it arrives."""
+
+    def __init__(self, incoming: Incoming, most: int, setting: str) -> None:
+        self._incoming = incoming
+        self._most = most
+        self._setting = setting
+        self._size = 0
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next part."""
+        try:
+            while (part := self._incoming.arrived()) is None:
+                await self._incoming.more()
+        except GoneError:
+            raise ApiError(499, "the caller hung up before the body was complete", code="client_gone") from None
+        except BrokenError as error:
+            raise ApiError(error.status, str(error), code="body_broken") from None
+        if not part:
+            raise StopAsyncIteration
+        self._size += len(part)
+        if self._size > self._most:
+            raise _too_large(self._most, self._setting)
+        return part
 
 
 def _too_large(most: int, setting: str) -> ApiError:

@@ -17,23 +17,23 @@ import structlog
 
 from tokenworks.core.errors import EngineError, StoreError
 from tokenworks.gateway.errors import ApiError
-from tokenworks.gateway.exchange import Exchange, Handle, Reply, whole
+from tokenworks.gateway.exchange import Exchange, Handle, whole
 from tokenworks.gateway.http.incoming import Incoming
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.classify import about_whom
 from tokenworks.gateway.layers.limit import Limit
-from tokenworks.gateway.layers.measure import measure, take_whole
+from tokenworks.gateway.layers.measure import take_whole
 from tokenworks.gateway.layers.record import Record, not_recorded
-from tokenworks.gateway.layers.route import call_of, route
+from tokenworks.gateway.layers.route import call_of
 from tokenworks.gateway.layers.schedule import Schedule, Slot
 from tokenworks.gateway.limits.bundle import Granted
-from tokenworks.gateway.openai.bodies import Asked, parse
+from tokenworks.gateway.openai.asked import Asked
+from tokenworks.gateway.openai.bodies import parse
 from tokenworks.gateway.openai.face import TOKENS
 from tokenworks.gateway.openai.wire import RARE, Conversation
 from tokenworks.gateway.plain.plans import Plan, Plans
-from tokenworks.gateway.stack import fold
+from tokenworks.gateway.plain.tasks import abandon, go_on
 from tokenworks.serving.answer import EngineAnswer
-from tokenworks.serving.connection import LostError
 from tokenworks.serving.link import Link
 
 log = structlog.get_logger()
@@ -104,7 +104,7 @@ class Plain:
         if granted is None:
             link.give_back()
             return False
-        run = _Run(self, plan, conversation, exchange, link, granted)
+        run = Run(self, plan, conversation, exchange, link, granted)
         try:
             call = exchange.call = call_of(exchange)
             run.slot = self._schedule.at_once(exchange, plan.lane) if plan.lane.queue.slots else None
@@ -138,21 +138,12 @@ def _exchange(plan: Plan, endpoint: str, request_id: str, asked: Asked, body: by
     return exchange
 
 
-class _Run:
+class Run:
     """One request under way: at its engine, then at the ledger, then out."""
 
     __slots__ = (
-        "_conversation",
-        "_exchange",
-        "_granted",
-        "_left",
-        "_link",
-        "_plain",
-        "_plan",
-        "_reply",
-        "_task",
-        "slot",
-    )
+        "_granted", "_left", "_link", "_plain", "_plan", "_reply", "_task", "conversation", "exchange", "slot",
+    )  # fmt: skip
 
     def __init__(
         self, plain: Plain, plan: Plan, conversation: Conversation, exchange: Exchange, link: Link, granted: Granted
@@ -160,8 +151,8 @@ class _Run:
         self.slot: Slot | None = None
         self._plain = plain
         self._plan = plan
-        self._conversation = conversation
-        self._exchange = exchange
+        self.conversation = conversation
+        self.exchange = exchange
         self._link: Link | None = link
         self._granted = granted
         self._reply: EngineAnswer
@@ -179,7 +170,7 @@ class _Run:
             self._as_listed(error)
 
     def _take(self, answer: EngineAnswer | EngineError) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         if isinstance(answer, EngineError) or answer.status != 200:
             self._as_listed(answer)
             return
@@ -190,22 +181,22 @@ class _Run:
         except EngineError as error:
             self._as_listed(error)
             return
-        self._leave(cut=False)
+        self.leave(cut=False)
         self._reply = answer
         if not self._plain.record.end_told(exchange, body, self._written):
             self._as_listed(answer)
 
     def _written(self, error: StoreError | None) -> None:
         """The entry is durable, or there is none: then the answer does not leave."""
-        incoming = self._conversation.incoming
+        incoming = self.conversation.incoming
         try:
             self._send(incoming, error)
         except Exception:
-            log.exception("an answer could not be sent", request_id=self._exchange.request_id)
+            log.exception("an answer could not be sent", request_id=self.exchange.request_id)
         incoming.answered()  # unfinished, it ends the connection
 
     def _send(self, incoming: Incoming, error: StoreError | None) -> None:
-        reply, id = self._reply, self._exchange.request_id
+        reply, id = self._reply, self.exchange.request_id
         if error is not None:
             reply = not_recorded(error).reply(id)
             lines = "".join([f"{name}: {value}\r\n" for name, value in reply.headers])
@@ -227,55 +218,18 @@ class _Run:
         elif self._link is not None:
             self._link.hang_up()
             self._link = None
-            self._leave(cut=True)
-            self._begin(self._abandon())
+            self.leave(cut=True)
+            self._task = self._plain.begin(abandon(self, self._plain.record))
 
     # -- what needs a task
 
     def _as_listed(self, answer: EngineAnswer | Exception) -> None:
         """Go on as the list does with what the engine said, or with what went wrong here."""
-        self._exchange.told = self._granted.told()
-        self._exchange.ruling = self._exchange.permits = self._plan.ruling.of(self._plan.served)
-        self._begin(self._rest(answer))
+        self.exchange.told = self._granted.told()
+        self.exchange.ruling = self.exchange.permits = self._plan.ruling.of(self._plan.served)
+        self._task = self._plain.begin(go_on(self, self._plain.record, self._plain.again, answer))
 
-    async def _rest(self, answer: EngineAnswer | Exception) -> None:
-        async def engine(exchange: Exchange) -> Reply:
-            if isinstance(answer, LostError) and not answer.answered:  # a kept connection that was none any more
-                return await self._plain.again(exchange)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
-        try:
-            reply = await fold([self._plain.record, self._inside, route, measure], engine)(self._exchange)
-        except asyncio.CancelledError:
-            await self._farewell()
-            return
-        await self._conversation.answer(reply)
-        self._conversation.incoming.answered()
-
-    async def _inside(self, exchange: Exchange, proceed: Handle) -> Reply:
-        cut = True
-        try:
-            reply = await proceed(exchange)
-            cut = reply.status != 200
-        finally:
-            self._leave(cut=cut)
-        return reply
-
-    async def _abandon(self) -> None:
-        await self._plain.record.abandon(self._exchange, b"")
-        await self._farewell()
-
-    async def _farewell(self) -> None:
-        if not self._conversation.gone:
-            await self._conversation.cut_off()
-        self._conversation.incoming.answered()
-
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        self._task = self._plain.begin(work)
-
-    def _leave(self, *, cut: bool) -> None:
+    def leave(self, *, cut: bool) -> None:
         """Let others have the place and the slot, once."""
         if not self._left:
             self._left = True
