@@ -28,7 +28,10 @@ fast: ## the request path in machine code, for servers with much to do; needs a 
 	@$(BIN)/python -m pip install -q -e ".[compile]"
 	@$(BIN)/tokenworks compile
 
-test: dev ## every test, in parallel, with a coverage figure
+test: dev ## every test, in parallel
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(TEST_FLAGS)
+
+cover: dev ## the same with a coverage figure; slower
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(TEST_FLAGS)
 
 chaos: dev ## the request path under KILLS=200 kills of gateway and engine, and what else can break
@@ -41,4 +44,4 @@ bench: ## every benchmark beside its peer; results in benchmarks/results/
 docs: dev ## regenerate the reference pages from the code
 	@$(BIN)/python -m tokenworks.cli.reference docs/reference
 
-.PHONY: help setup up fast dev lint test chaos bench docs
+.PHONY: help setup up fast dev lint test cover chaos bench docs

@@ -38,6 +38,7 @@ LONG_S = {
     "tests/cli/test_limit.py": 11,
     "tests/factory/tuning/test_conformance.py": 11,
     "conformance": 90,
+    "compiled": 70,
     "chaos": 80,
     "identity": 40,
     "workers": 40,
