@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 
 import httpx
 import msgspec
+import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,15 +56,14 @@ class Engine(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         how = body["messages"][-1]["content"]
         Engine.bodies.append(body)
-        if how == "slow":
-            time.sleep(1.0)
+        time.sleep({"slow": 1.0, "late": 2.5}.get(how, 0.0))
         id = self.headers["x-request-id"]
         if how == "hangs up" or (how == "hangs up once" and id not in Engine.once):
             Engine.once.add(id)
             self.close_connection = True
             return
         status = {"refuses": 400, "fails": 500}.get(how, 200)
-        answer: dict[str, Any] = {"error": {"message": how, "code": "x"}} if status != 200 else dict(ANSWER)
+        answer: dict[str, Any] = {"error": {"message": how, "code": "x"}} if status != 200 else copy.deepcopy(ANSWER)
         if how == "no usage":
             del answer["usage"]
         if how == "large":
@@ -177,11 +178,17 @@ fields = st.fixed_dictionaries(
         "metadata": st.just({"conversation": "c-1"}), "unknown": st.just(1), "stream": st.just(False),
     },
 )  # fmt: skip
-sent = st.dictionaries(
+rare = st.dictionaries(
     st.sampled_from(["x-tokenworks-label", "x-tokenworks-priority"]),
     st.sampled_from(["internal", "confidential", "restricted", "batch"]),
     max_size=1,
 )
+patient = st.dictionaries(
+    st.sampled_from(["x-stainless-read-timeout", "x-stainless-timeout"]),
+    st.sampled_from(["600", "30.5", "NOT_GIVEN", "-1", "inf"]),
+    max_size=2,
+)
+sent = st.one_of(rare, patient)
 
 
 @settings(max_examples=60, deadline=None)
@@ -303,3 +310,24 @@ def test_a_fault_of_our_own_in_the_short_form_is_answered_and_recorded(
     assert (answer.status_code, entry.outcome) == expected
     assert both.house.gateway.admit.in_flight == 0
     assert both.ask(both.short, WELL).status_code == 200
+
+
+def test_an_answer_later_than_the_callers_client_listens_is_cut_off_in_both_forms(both: Both) -> None:
+    both.ask(both.short, WELL)
+    body, before = {"messages": [{"role": "user", "content": "late"}]}, both.taken
+    patience = {"x-stainless-read-timeout": "0.1"}
+    short = both.ask(both.short, body, patience)
+    assert both.taken == before + 1
+    listed = both.ask(both.listed, body, patience)
+    assert [answer.status_code for answer in (short, listed)] == [504, 504]
+    assert short.json()["error"]["code"] == listed.json()["error"]["code"] == "deadline_exceeded"
+    assert both.entry(short) == both.entry(listed)
+
+
+def test_official_clients_are_answered_in_the_short_form(both: Both) -> None:
+    both.ask(both.short, WELL)  # makes a connection where there is none
+    client, before = both.clients[both.short.address], both.taken
+    with openai.OpenAI(base_url=f"{both.short.address}/v1", api_key=client.headers["authorization"][7:]) as official:
+        answer = official.chat.completions.create(model="plain", messages=[{"role": "user", "content": "well"}])
+    assert answer.choices[0].message.content == "hello"
+    assert both.taken == before + 1

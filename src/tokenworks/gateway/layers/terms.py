@@ -36,14 +36,20 @@ class Terms:
         if exchange.due_ms:
             exchange.deadline_s = exchange.cut_s = exchange.started_s + whole_answer_s(exchange.due_ms)
             return
-        patient_s = patience_s(exchange.patience) if exchange.patience else None
-        if patient_s is None:
-            if exchange.priority < Priority.BATCH:  # nobody waits for what comes after
-                exchange.deadline_s = exchange.started_s + self.usual_s(exchange.what.model)
-            return
-        exchange.deadline_s = exchange.started_s + patient_s
-        if not exchange.what.stream:  # an SDK listens so long for each piece: a stream may take longer as a whole
-            exchange.cut_s = exchange.deadline_s + HANGING_UP_S
+        if (exchange.patience and be_patient(exchange)) or exchange.priority >= Priority.BATCH:
+            return  # of what comes after the interactive nobody waits for the end
+        exchange.deadline_s = exchange.started_s + self.usual_s(exchange.what.model)
+
+
+def be_patient(exchange: Exchange) -> bool:
+    """Set the deadline that the caller's SDK says; return whether it says one."""
+    patient_s = patience_s(exchange.patience)
+    if patient_s is None:
+        return False
+    exchange.deadline_s = exchange.started_s + patient_s
+    if not exchange.what.stream:  # an SDK listens so long for each piece: a stream may take longer as a whole
+        exchange.cut_s = exchange.deadline_s + HANGING_UP_S
+    return True
 
 
 def _priority(exchange: Exchange) -> Priority:

@@ -8,7 +8,8 @@ from tokenworks.gateway.errors import ApiError, unavailable
 from tokenworks.gateway.exchange import Exchange, Reply, request_id_from
 from tokenworks.gateway.http.incoming import BrokenError, GoneError, Incoming
 
-RARE = frozenset(
+PATIENCE = frozenset({b"x-stainless-read-timeout", b"x-stainless-timeout"})  # of official clients, with each request
+RARE = PATIENCE | frozenset(
     {
         b"anthropic-beta",
         b"traceparent",
@@ -19,8 +20,6 @@ RARE = frozenset(
         b"idempotency-key",
         b"x-tokenworks-priority",
         b"x-tokenworks-deadline-ms",
-        b"x-stainless-read-timeout",
-        b"x-stainless-timeout",
     }
 )
 _STREAM_HEADERS = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
@@ -63,6 +62,11 @@ class Conversation:
         scheme, _, credential = self._text(b"authorization").partition(" ")
         return credential.strip() if scheme.lower() == "bearer" else self._text(b"x-api-key")
 
+    @property
+    def patience(self) -> str:
+        """How long the caller's SDK listens in vain, as it says; empty without one."""
+        return self._text(b"x-stainless-read-timeout") or self._text(b"x-stainless-timeout")
+
     def _take_rare(self, exchange: Exchange) -> None:
         """Take in the headers that most requests do without."""
         exchange.beta = self._text(b"anthropic-beta")
@@ -74,7 +78,7 @@ class Conversation:
         exchange.idempotency_key = self._text(b"idempotency-key")[:256]
         exchange.urgency = self._text(b"x-tokenworks-priority")
         exchange.due_ms = self._text(b"x-tokenworks-deadline-ms")
-        exchange.patience = self._text(b"x-stainless-read-timeout") or self._text(b"x-stainless-timeout")
+        exchange.patience = self.patience
 
     async def answer(self, reply: Reply) -> None:
         """Send the answer; a stream is closed whatever happens."""

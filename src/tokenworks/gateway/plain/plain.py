@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 
 from tokenworks.core.errors import EngineError, StoreError
+from tokenworks.gateway.admission.refusals import cut_off
 from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, Handle, whole
 from tokenworks.gateway.http.incoming import Incoming
@@ -26,18 +27,19 @@ from tokenworks.gateway.layers.measure import take_whole
 from tokenworks.gateway.layers.record import Record, not_recorded
 from tokenworks.gateway.layers.route import call_of
 from tokenworks.gateway.layers.schedule import Schedule, Slot
+from tokenworks.gateway.layers.terms import be_patient
 from tokenworks.gateway.limits.bundle import Granted
 from tokenworks.gateway.openai.asked import Asked
 from tokenworks.gateway.openai.bodies import parse
 from tokenworks.gateway.openai.face import TOKENS
-from tokenworks.gateway.openai.wire import RARE, Conversation
+from tokenworks.gateway.openai.wire import PATIENCE, RARE, Conversation
 from tokenworks.gateway.plain.plans import Plan, Plans
 from tokenworks.gateway.plain.tasks import abandon, go_on
 from tokenworks.serving.answer import EngineAnswer
 from tokenworks.serving.link import Link
 
 log = structlog.get_logger()
-_ODD = RARE | {b"content-encoding", b"transfer-encoding"}
+_ODD = (RARE - PATIENCE) | {b"content-encoding", b"transfer-encoding"}
 
 
 class Links(Protocol):
@@ -99,7 +101,7 @@ class Plain:
         link = self._links.link(plan.served.ref)
         if link is None:
             return False
-        exchange = _exchange(plan, endpoint, conversation.request_id, asked, body)
+        exchange = _exchange(plan, endpoint, conversation, asked, body)
         granted = self._limit.grant(plan.bundle, exchange)
         if granted is None:
             link.give_back()
@@ -113,6 +115,8 @@ class Plain:
             link.give_back()
             raise
         incoming.watcher = run
+        if exchange.cut_s is not None:
+            run.until(exchange.cut_s)
         self.admit.enter()
         link.ask(call, run.told)
         return True
@@ -125,15 +129,17 @@ class Plain:
         return task
 
 
-def _exchange(plan: Plan, endpoint: str, request_id: str, asked: Asked, body: bytes) -> Exchange:
+def _exchange(plan: Plan, endpoint: str, conversation: Conversation, asked: Asked, body: bytes) -> Exchange:
     """Return the request as it stands behind the layers up to the limits."""
-    exchange = Exchange(endpoint=endpoint, read=whole(body), request_id=request_id)
+    exchange = Exchange(endpoint=endpoint, read=whole(body), request_id=conversation.request_id)
     door = plan.door
     exchange.principal, exchange.body, exchange.asked = plan.who, body, asked
     exchange.label, exchange.outgoing, exchange.version = door.label, door.outgoing, plan.served.ref
     exchange.ruling = exchange.permits = plan.ruling
     exchange.priority, exchange.weight, exchange.price = plan.priority, plan.weight, plan.price
-    exchange.deadline_s = exchange.started_s + plan.deadline_s
+    exchange.patience = conversation.patience
+    if not exchange.patience or not be_patient(exchange):
+        exchange.deadline_s = exchange.started_s + plan.deadline_s
     about_whom(exchange, asked.user, asked.conversation, store=asked.store)
     return exchange
 
@@ -142,7 +148,7 @@ class Run:
     """One request under way: at its engine, then at the ledger, then out."""
 
     __slots__ = (
-        "_granted", "_left", "_link", "_plain", "_plan", "_reply", "_task", "conversation", "exchange", "slot",
+        "_granted", "_late", "_left", "_link", "_plain", "_plan", "_reply", "_task", "conversation", "exchange", "slot",
     )  # fmt: skip
 
     def __init__(
@@ -158,6 +164,19 @@ class Run:
         self._reply: EngineAnswer
         self._left = False
         self._task: asyncio.Task[None] | None = None
+        self._late: asyncio.TimerHandle | None = None
+
+    def until(self, cut_s: float) -> None:
+        """End it at `cut_s`, answered or not."""
+        self._late = asyncio.get_running_loop().call_later(cut_s - time.monotonic(), self._cut)
+
+    def _cut(self) -> None:
+        """Its time is over: where it is with the engine, that stops; what waits for its entry alone is let go on."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.hang_up()
+            self.leave(cut=True)
+            self._as_listed(cut_off(self.exchange.cut_s, self.exchange.started_s))
 
     # -- the engine, and then the ledger, have something to say
 
@@ -233,6 +252,8 @@ class Run:
         """Let others have the place and the slot, once."""
         if not self._left:
             self._left = True
+            if self._late is not None:
+                self._late.cancel()
             self._plain.admit.leave()
             if self.slot is not None:
                 self.slot.leave(cut=cut)
