@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from tokenworks.core.request import Answerer
+from tokenworks.core.structs import prepare
 from tokenworks.gateway.admission.remembered import Remembered
 from tokenworks.gateway.answer import answerer
 from tokenworks.gateway.anthropic.messages import CountTokens, Messages
@@ -163,6 +164,7 @@ def build(
     processes. `router` says who answers, by default the pool. `cost` tells what answers cost. `choices` knows how each
     model thinks by default.
     """
+    prepare()
     engines, router = engines or pool.status, router or Router(pool.generate)
     server = server or ServerSettings()
     schedule, terms = schedule or Schedule(), terms or Terms()

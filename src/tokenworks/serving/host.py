@@ -27,6 +27,7 @@ import uvicorn
 from tokenworks import parts
 from tokenworks.core.errors import EngineError, TokenworksError
 from tokenworks.core.process import die_with, yield_as_parent
+from tokenworks.core.structs import prepare
 from tokenworks.metering.attribution.account import open_account
 from tokenworks.serving.app import EngineApp
 from tokenworks.serving.choose import ROOM, choose_engine
@@ -102,6 +103,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
     account = open_account(options.meter)
     engine: Engine = parts.load(ROOM, name).load(arguments.folder, options)
     traces = _traces(options, arguments.name, name)
+    prepare()
     app = EngineApp(engine, arguments.name, account, traces)
     listener = _listen(arguments.port)
     server = _Server(app, arguments.drain_s)
