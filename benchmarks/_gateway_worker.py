@@ -14,6 +14,8 @@ from tokenworks.core.model import ModelVersion, Release
 from tokenworks.gateway.app import build
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.limits.counters import LocalCounters
+from tokenworks.gateway.parts import GatewayParts
+from tokenworks.gateway.records import Records
 from tokenworks.gateway.releases import CatalogReleases
 from tokenworks.gateway.server import serve
 from tokenworks.governance.keys import Keys
@@ -48,16 +50,16 @@ async def main(folder: Path, home: Path) -> None:
     await pool.ready("model@1")
     spending = load_spending(home / "ledger", home / "spending.json")
     counters = LocalCounters(lambda claim: spending.total(claim.window, *claim.subject))
-    gateway = build(
+    parts = GatewayParts(
         keys=keys,
         limit=Limit(Limits(catalog.objects), spending, counters, wait_s=30, answer_tokens=1024),
         releases=releases,
         pool=pool,
-        ledger=ledger,
-        bodies=bodies,
-        keep_bodies=True,
-        lookup=Lookup(home / "ledger", home / "lookup.db"),
+        records=Records(
+            ledger=ledger, bodies=bodies, keep_bodies=True, lookup=Lookup(home / "ledger", home / "lookup.db")
+        ),
     )
+    gateway = build(parts)
     server = await serve(gateway.app, "127.0.0.1", 0)
     upstream = await pool._members["model@1"].upstream(60)
     status = pool.status()["model@1"]

@@ -18,6 +18,8 @@ from tokenworks.gateway.app import build
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.limits.counters import LocalCounters
+from tokenworks.gateway.parts import GatewayParts
+from tokenworks.gateway.records import Records
 from tokenworks.gateway.releases import CatalogReleases
 from tokenworks.gateway.server import serve
 from tokenworks.governance.keys import Keys
@@ -52,18 +54,18 @@ async def main(engine: int, home: Path, slots: int, max_in_flight: int) -> None:
     await pool.add_remote("model@1", Options(url=f"http://127.0.0.1:{engine}/v1"), model="model")
     spending = load_spending(home / "ledger", home / "spending.json")
     counters = LocalCounters(spent_by(spending))
-    gateway = build(
+    parts = GatewayParts(
         keys=keys,
         limit=Limit(Limits(catalog.objects), spending, counters, wait_s=30, answer_tokens=1024),
         releases=CatalogReleases(catalog.releases, catalog.models),
         pool=pool,
-        ledger=ledger,
-        bodies=bodies,
-        keep_bodies=False,
-        lookup=Lookup(home / "ledger", home / "lookup.db"),
+        records=Records(
+            ledger=ledger, bodies=bodies, keep_bodies=False, lookup=Lookup(home / "ledger", home / "lookup.db")
+        ),
         server=ServerSettings(max_in_flight=max_in_flight),
         schedule=Schedule(lambda ref: slots),
     )
+    gateway = build(parts)
     server = await serve(gateway.app, "127.0.0.1", 0, drain_s=1)
     print(json.dumps({"port": server.port, "secrets": secrets}), flush=True)
     await asyncio.to_thread(sys.stdin.read)

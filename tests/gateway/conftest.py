@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,8 @@ from tokenworks.gateway.layers.cost import Cost
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.limits.counters import LocalCounters
+from tokenworks.gateway.parts import GatewayParts
+from tokenworks.gateway.records import Records
 from tokenworks.gateway.releases import CatalogReleases
 from tokenworks.gateway.search import Found, SearchCall
 from tokenworks.gateway.server import Server, serve
@@ -94,27 +97,26 @@ class House:
             policy=Policy(first_pause_s=0.05, longest_pause_s=0.2, give_up_after=3, retry_failed_s=0.5),
             wait_s=0.3,
         )
-        self.gateway = build(
-            keys=self.keys,
-            limit=self.limiting(),
-            releases=self.releases,
-            pool=self.pool,
-            ledger=self.ledger,
-            bodies=self.bodies,
-            keep_bodies=True,
-            lookup=self.lookup,
-            search=_search,
-            server=server,
-            schedule=self.schedule,
-            idempotency=self.remembered,
-            cost=self.cost,
-        )
+        records = self.records(idempotency=self.remembered)
+        parts = replace(self.parts(), records=records, search=_search, server=server, cost=self.cost)
+        self.gateway = build(parts if self.schedule is None else replace(parts, schedule=self.schedule))
         self.server = await serve(self.gateway.app, "127.0.0.1", 0, drain_s=5)
 
     async def face(self, gateway: Gateway) -> str:
         """Serve one more gateway over this house, as long as the house stands; return its address."""
         self._faces.append(await serve(gateway.app, "127.0.0.1", 0, drain_s=5))
         return self._faces[-1].address
+
+    def parts(self) -> GatewayParts:
+        """Return what a gateway over this house is built from, and nothing that it could do without."""
+        return GatewayParts(
+            keys=self.keys, limit=self.limiting(), releases=self.releases, pool=self.pool, records=self.records()
+        )
+
+    def records(self, *, keep_bodies: bool = True, idempotency: Remembered | None = None) -> Records:
+        return Records(
+            ledger=self.ledger, bodies=self.bodies, keep_bodies=keep_bodies, lookup=self.lookup, idempotency=idempotency
+        )
 
     def limiting(self) -> Limit:
         spending = load_spending(self.home / "ledger", self.home / "spending.json")

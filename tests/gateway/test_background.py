@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from referencing.jsonschema import DRAFT202012
 
 from tokenworks.core.label import Label
 from tokenworks.gateway.app import Gateway, build
-from tokenworks.gateway.platform.routes import Parts
+from tokenworks.gateway.platform.parts import Parts
 from tokenworks.gateway.responses.kept import digest_of
 from tokenworks.gateway.responses.waiting import WAITING
 from tokenworks.governance.keys import SCOPES
@@ -48,12 +49,9 @@ class Faces:
         settings = PlatformSettings(background_concurrency=at_once)
 
         async def begin() -> str:
-            gateway = build(
-                keys=house.keys, limit=house.limiting(), releases=house.releases, pool=house.pool,
-                ledger=house.ledger, bodies=house.bodies, keep_bodies=keep_bodies, lookup=house.lookup,
-                parts=Parts(objects, artifacts, house.home / "uploads", home=home, settings=settings),
-                idempotency=house.remembered,
-            )  # fmt: skip
+            platform = Parts(objects, artifacts, house.home / "uploads", home=home, settings=settings)
+            records = house.records(keep_bodies=keep_bodies, idempotency=house.remembered)
+            gateway = build(replace(house.parts(), records=records, platform=platform))
             self.gateways.append(gateway)
             return await house.face(gateway)
 

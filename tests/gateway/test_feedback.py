@@ -85,7 +85,7 @@ def _through(handle: Any, innermost: Any) -> Any:
     while hasattr(handle, "args"):
         layers.append(handle.args[0])
         handle = handle.args[1]
-    from tokenworks.gateway.stack import fold
+    from tokenworks.gateway.fold import fold
 
     return fold(layers, innermost)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,7 @@ def url(house: House) -> Iterator[str]:
     """A second face of the same house, with the detectors that a factory passes in."""
 
     async def begin():
-        gateway = build(
-            keys=house.keys, limit=house.limiting(), releases=house.releases, pool=house.pool, ledger=house.ledger,
-            bodies=house.bodies, keep_bodies=True, lookup=house.lookup, detectors=detectors(),
-        )  # fmt: skip
+        gateway = build(replace(house.parts(), detectors=detectors()))
         return await serve(gateway.app, "127.0.0.1", 0, drain_s=5)
 
     server = house.run(begin())

@@ -12,6 +12,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from tokenworks.core.label import Label
 from tokenworks.gateway.app import build
-from tokenworks.gateway.platform.routes import Parts
+from tokenworks.gateway.platform.parts import Parts
 from tokenworks.gateway.served import OnTrial, Served
 from tokenworks.gateway.server import serve
 from tokenworks.governance.keys import SCOPES
@@ -173,11 +174,9 @@ class World:
         in_force = InForce()
         in_force.policies = Policies({"mine.cedar": POLICY, "labels.toml": FLOORS})
         objects, artifacts = house.catalog.objects, open_artifacts(str(house.home / "l"), cache=house.home / "lc")
-        self.gateway = build(
-            keys=house.keys, limit=house.limiting(), releases=Fixed(), pool=self.pool, ledger=house.ledger,
-            bodies=house.bodies, keep_bodies=True, lookup=house.lookup, policies=in_force,
-            parts=Parts(objects, artifacts, house.home / "leaks" / "uploads"),
-        )  # fmt: skip
+        platform = Parts(objects, artifacts, house.home / "leaks" / "uploads")
+        parts = replace(house.parts(), releases=Fixed(), pool=self.pool, policies=in_force, platform=platform)
+        self.gateway = build(parts)
         return await serve(self.gateway.app, "127.0.0.1", 0, drain_s=5)
 
     def close(self) -> None:

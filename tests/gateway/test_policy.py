@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,13 +20,13 @@ from tokenworks.factory.checking import looking
 from tokenworks.gateway.app import build
 from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, Reply, whole
+from tokenworks.gateway.fold import fold
 from tokenworks.gateway.layers.authorise import Authorise, Look
 from tokenworks.gateway.layers.classify import classify
 from tokenworks.gateway.layers.identify import Identify
 from tokenworks.gateway.looking import strings
 from tokenworks.gateway.ruling import Rules
 from tokenworks.gateway.server import serve
-from tokenworks.gateway.stack import fold
 from tokenworks.governance.keys import SCOPES
 from tokenworks.governance.policy.engine import Policies
 from tokenworks.governance.policy.folder import InForce
@@ -61,10 +62,7 @@ class Ruled:
 
     async def _begin(self) -> Any:
         house = self.house
-        self.gateway = build(
-            keys=house.keys, limit=house.limiting(), releases=house.releases, pool=house.pool, ledger=house.ledger,
-            bodies=house.bodies, keep_bodies=True, lookup=house.lookup, policies=self.in_force,
-        )  # fmt: skip
+        self.gateway = build(replace(house.parts(), policies=self.in_force))
         return await serve(self.gateway.app, "127.0.0.1", 0, drain_s=5)
 
     def close(self) -> None:

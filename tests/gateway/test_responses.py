@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from referencing.jsonschema import DRAFT202012
 from tokenworks.core.label import Label
 from tokenworks.gateway.app import build
 from tokenworks.gateway.openai.spoken import Made, Used
-from tokenworks.gateway.platform.routes import Parts
+from tokenworks.gateway.platform.parts import Parts
 from tokenworks.gateway.responses.shown import usage
 from tokenworks.ledger.bodies import named
 from tokenworks.store.artifacts import open_artifacts
@@ -33,12 +34,8 @@ def face(house: House, *, keep_bodies: bool) -> str:
     objects, artifacts = house.catalog.objects, open_artifacts(str(house.home / "a"), cache=house.home / "c")
 
     async def begin() -> str:
-        gateway = build(
-            keys=house.keys, limit=house.limiting(), releases=house.releases, pool=house.pool, ledger=house.ledger,
-            bodies=house.bodies, keep_bodies=keep_bodies, lookup=house.lookup,
-            parts=Parts(objects, artifacts, house.home / "uploads"),
-        )  # fmt: skip
-        return await house.face(gateway)
+        records, platform = house.records(keep_bodies=keep_bodies), Parts(objects, artifacts, house.home / "uploads")
+        return await house.face(build(replace(house.parts(), records=records, platform=platform)))
 
     return house.run(begin())
 

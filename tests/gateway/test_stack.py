@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tokenworks.gateway.duties import Duties
 from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply, whole
+from tokenworks.gateway.fold import fold
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.authorise import Authorise
 from tokenworks.gateway.layers.classify import classify
@@ -23,7 +25,7 @@ from tokenworks.gateway.metrics import Metrics
 from tokenworks.gateway.notes import Notes
 from tokenworks.gateway.openai.asked import Asked
 from tokenworks.gateway.route.router import Router
-from tokenworks.gateway.stack import fold, layers
+from tokenworks.gateway.stack import layers
 from tokenworks.serving.answer import EngineAnswer, EngineCall
 
 if TYPE_CHECKING:
@@ -39,20 +41,19 @@ def test_a_request_passes_the_layers_in_this_order(house: House) -> None:
     once = Once(None, None, notes.find)
     limit: Limit = house.gateway.limit
     think = Think(route, limit)  # type: ignore[arg-type]
-    order = layers(
+    duties = Duties(
         record=record,
         identify=identify,
         authorise=authorise,
         terms=terms,
         once=once,
-        think=think,
         limit=limit,
         admit=admit,
         mirror=mirror,
         schedule=schedule,
         rescue=rescue,
     )
-    assert order == [
+    assert layers(duties, think) == [
         *(record, identify, classify, authorise, terms, once, think, limit, admit),
         *(mirror, schedule, rescue, route, measure),
     ]

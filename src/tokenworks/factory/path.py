@@ -21,7 +21,9 @@ from tokenworks.gateway.health import Together
 from tokenworks.gateway.layers.schedule import Schedule
 from tokenworks.gateway.layers.terms import Terms
 from tokenworks.gateway.limits.book import Book
-from tokenworks.gateway.platform.routes import Parts
+from tokenworks.gateway.parts import GatewayParts
+from tokenworks.gateway.platform.parts import Parts
+from tokenworks.gateway.records import Records
 from tokenworks.gateway.releases import CatalogReleases, Releases
 from tokenworks.gateway.search import Search
 from tokenworks.gateway.thinking.choices import CatalogChoices
@@ -129,22 +131,25 @@ def request_path(
     inflight = streams_under_way(house)
     limit = limiting(house, book)
     traces = telemetry(settings.telemetry)
-    gateway = build(
+    given = GatewayParts(
         keys=identities_of(house, keys),
         limit=limit,
         releases=far.beside(releases or warm),
         pool=pool,
-        ledger=house.ledger,
-        bodies=house.bodies,
-        keep_bodies=keep_bodies,
-        lookup=house.lookup,
+        records=Records(
+            ledger=house.ledger,
+            bodies=house.bodies,
+            keep_bodies=keep_bodies,
+            lookup=house.lookup,
+            idempotency=house.idempotency if parts else None,  # only a server is asked from outside
+            inflight=inflight,
+        ),
         search=search,
         detectors=detectors(),
         server=settings.server,
-        parts=parts,
+        platform=parts,
         policies=InForce(house.home / "policies"),
         look=looking(settings.policy.detect),
-        idempotency=house.idempotency if parts else None,  # only a server is asked from outside
         terms=Terms(settings.admission.deadline_s, settings.admission.deadlines_s),
         schedule=Schedule(
             lambda ref: settings.admission.slots or (0 if ref == REF else settings.engines.max_batch),
@@ -154,11 +159,10 @@ def request_path(
         around=traces.around,
         together=together,
         router=far.router,
-        inflight=inflight,
         cost=costing(settings),
         choices=CatalogChoices(house.catalog.objects),
     )
-    return RequestPath(gateway, pool, keys, current, warm, traces, far, inflight)
+    return RequestPath(build(given), pool, keys, current, warm, traces, far, inflight)
 
 
 def streams_under_way(house: House) -> Inflight:

@@ -40,7 +40,7 @@ from tokenworks.factory.tuning.tuner import Tuner
 from tokenworks.factory.turning import Turning
 from tokenworks.factory.watching import Changed, watch_in_child
 from tokenworks.gateway.limits.book import Book, MemoryBook
-from tokenworks.gateway.platform.routes import Parts
+from tokenworks.gateway.platform.parts import Parts
 from tokenworks.gateway.search import Found, SearchCall
 from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.keys import DEFAULT_SCOPES

@@ -26,7 +26,7 @@ from tokenworks.factory.path import RequestPath, home_of, open_verified, request
 from tokenworks.factory.remote import REF, remote_destination, remote_options
 from tokenworks.factory.turning import Turning
 from tokenworks.gateway.limits.far_book import FarBook
-from tokenworks.gateway.platform.routes import Parts
+from tokenworks.gateway.platform.parts import Parts
 from tokenworks.gateway.server import Server, serve
 from tokenworks.settings import Settings
 

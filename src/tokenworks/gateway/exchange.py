@@ -33,6 +33,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,64}")
 Reply = EngineAnswer
 Handle = Callable[["Exchange"], Awaitable[Reply]]
 Layer = Callable[["Exchange", Handle], Awaitable[Reply]]
+Routes = dict[tuple[str, str], tuple[str, Handle]]  # method and path to the name of an endpoint and what answers
 Permits = Callable[[Destination, Label], str]
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from tokenworks.core.errors import StoreError
 from tokenworks.gateway.errors import ApiError, bad_request
-from tokenworks.gateway.exchange import Exchange, Reply
+from tokenworks.gateway.exchange import Exchange, Layer, Reply, Routes
+from tokenworks.gateway.fold import fold
 from tokenworks.gateway.layers.authorise import require_scope
 from tokenworks.gateway.layers.once import check_key
 from tokenworks.gateway.layers.record import not_recorded
@@ -45,6 +47,14 @@ class Given(Protocol):
     def about(self, request_id: str, tenant: str) -> list[FeedbackEntry]:
         """Return all feedback on a request, the oldest first."""
         ...
+
+
+def feedback_face(feedback: Feedback, around: Sequence[Layer]) -> Routes:
+    """Return the routes that take feedback, and show it."""
+    return {
+        ("POST", "/v1/feedback"): ("feedback", fold(around, feedback)),
+        ("GET", "/v1/feedback/*"): ("feedback", fold(around, feedback.show)),
+    }
 
 
 class Feedback:

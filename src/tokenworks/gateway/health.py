@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
-from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.exchange import Exchange, Handle, Reply, Routes
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.metrics import CONTENT_TYPE, Metrics
 from tokenworks.governance.policy.folder import InForce
@@ -16,12 +16,23 @@ Engines = Callable[[], Mapping[str, EngineStatus]]
 Together = Callable[[bytes], Awaitable[bytes]]
 
 
-async def alive(exchange: Exchange) -> Reply:
+def health_face(
+    engines: Engines, admit: Admit, policies: InForce, metrics: Metrics, together: Together | None
+) -> Routes:
+    """Return the routes; `together` adds what other processes of this server counted."""
+    return {
+        ("GET", "/healthz"): ("health", _alive),
+        ("GET", "/readyz"): ("health", _readiness(engines, admit, policies)),
+        ("GET", "/metrics"): ("metrics", _figures(engines, metrics, together)),
+    }
+
+
+async def _alive(exchange: Exchange) -> Reply:
     """Say that the process answers."""
     return Reply(status=200, body=b'{"status":"ok"}')
 
 
-def readiness(engines: Engines, admit: Admit, policies: InForce) -> Handle:
+def _readiness(engines: Engines, admit: Admit, policies: InForce) -> Handle:
     """Return the handle of /readyz: 503 while draining, or when every engine has given up."""
 
     async def ready(exchange: Exchange) -> Reply:
@@ -40,8 +51,8 @@ def readiness(engines: Engines, admit: Admit, policies: InForce) -> Handle:
     return ready
 
 
-def figures(engines: Engines, metrics: Metrics, together: Together | None) -> Handle:
-    """Return the handle of /metrics; `together` adds what other processes of this server counted."""
+def _figures(engines: Engines, metrics: Metrics, together: Together | None) -> Handle:
+    """Return the handle of /metrics."""
 
     async def show(exchange: Exchange) -> Reply:
         own = metrics.text(engines())

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from tokenworks.gateway.errors import not_found
-from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply, Routes
+from tokenworks.gateway.fold import fold
 from tokenworks.gateway.layers.authorise import may_see
 from tokenworks.gateway.releases import Releases, Served
 
 
-def listing(releases: Releases) -> Handle:
-    """Return the handle of both forms: the list, and one model by its name."""
+def models_face(releases: Releases, around: Sequence[Layer]) -> Routes:
+    """Return the routes of both forms: the list, and one model by its name."""
+    listed = fold(around, _listing(releases))
+    return {("GET", "/v1/models"): ("models", listed), ("GET", "/v1/models/*"): ("models", listed)}
+
+
+def _listing(releases: Releases) -> Handle:
 
     async def handle(exchange: Exchange) -> Reply:
         usable = {a: s for a, s in (await releases.all()).items() if may_see(exchange.who, s)}

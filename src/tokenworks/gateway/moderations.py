@@ -7,7 +7,7 @@ detector judges, such as violence: false would be a claim.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,7 +16,8 @@ from msgspec import Meta
 from tokenworks.core.errors import ConfigError
 from tokenworks.core.label import Label, highest
 from tokenworks.gateway.errors import bad_request, not_found, unavailable
-from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply, Routes
+from tokenworks.gateway.fold import fold
 from tokenworks.gateway.layers.authorise import require_scope
 from tokenworks.gateway.openai.bodies import decode, refuse_duplicates
 
@@ -60,8 +61,12 @@ class Detectors(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[str, ...]
 
 
-def moderating(detectors: Detectors | None) -> Handle:
-    """Return the innermost handle of the endpoint."""
+def moderations_face(detectors: Detectors | None, around: Sequence[Layer]) -> Routes:
+    """Return the route; without `detectors` it says so."""
+    return {("POST", "/v1/moderations"): ("moderations", fold(around, _moderating(detectors)))}
+
+
+def _moderating(detectors: Detectors | None) -> Handle:
 
     async def handle(exchange: Exchange) -> Reply:
         require_scope(exchange.who, "infer")

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from tokenworks.gateway.exchange import Exchange
+from tokenworks.gateway.exchange import Exchange, Handle, Routes
 from tokenworks.gateway.openai.bodies import decode, refuse_duplicates
 from tokenworks.gateway.openai.fields import Name, Positive
+from tokenworks.gateway.translate import translated
 
 MOST = 10_000  # documents; a search hands over tens, seldom hundreds
 
@@ -47,6 +48,12 @@ class _Vectors(msgspec.Struct):
     data: list[_Row]
     model: str = ""
     usage: _Used = msgspec.field(default_factory=_Used)
+
+
+def rerank_face(tokens: Handle) -> Routes:
+    """Return the routes, in front of `tokens`."""
+    ranked = translated(tokens, Rerank)
+    return {("POST", "/v1/rerank"): ("embeddings", ranked), ("POST", "/rerank"): ("embeddings", ranked)}
 
 
 class Rerank:

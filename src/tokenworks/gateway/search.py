@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -11,7 +11,8 @@ from msgspec import Meta
 from tokenworks.core.errors import NotFoundError
 from tokenworks.core.label import Label
 from tokenworks.gateway.errors import bad_request, not_found
-from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply, Routes
+from tokenworks.gateway.fold import fold
 from tokenworks.gateway.layers.authorise import require_scope
 from tokenworks.gateway.openai.bodies import decode
 
@@ -49,8 +50,12 @@ class SearchCall(msgspec.Struct, frozen=True, kw_only=True):
 Search = Callable[[SearchCall], Awaitable[list[Found]]]
 
 
-def searching(search: Search | None) -> Handle:
-    """Return the innermost handle of the search endpoint."""
+def search_face(search: Search | None, around: Sequence[Layer]) -> Routes:
+    """Return the route; without `search` there is nothing to search."""
+    return {("POST", "/v1/vector_stores/*/search"): ("search", fold(around, _searching(search)))}
+
+
+def _searching(search: Search | None) -> Handle:
 
     async def handle(exchange: Exchange) -> Reply:
         require_scope(exchange.who, "search")

@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -18,7 +19,7 @@ from tokenworks.factory.remote import Elsewhere, elsewhere
 from tokenworks.gateway.app import build
 from tokenworks.gateway.server import serve
 from tokenworks.serving.pool import Pool
-from tokenworks.settings import ServerSettings, Settings
+from tokenworks.settings import Settings
 
 if TYPE_CHECKING:
     from ..conftest import House
@@ -156,18 +157,9 @@ class Routed:
     async def _start(self, settings: Settings) -> None:
         house = self.house
         self.far = elsewhere(settings, self.pool)
-        self.gateway = build(
-            keys=house.keys,
-            limit=house.limiting(),
-            releases=self.far.beside(house.releases),
-            pool=self.pool,
-            ledger=house.ledger,
-            bodies=house.bodies,
-            keep_bodies=False,
-            lookup=house.lookup,
-            server=ServerSettings(),
-            router=self.far.router,
-        )
+        releases, records = self.far.beside(house.releases), house.records(keep_bodies=False)
+        parts = replace(house.parts(), releases=releases, pool=self.pool, records=records, router=self.far.router)
+        self.gateway = build(parts)
         self._server = await serve(self.gateway.app, "127.0.0.1", 0, drain_s=2)
 
     def ask(self, model: str, *, label: str = "public", **fields: Any) -> httpx.Response:

@@ -7,13 +7,19 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.exchange import Exchange, Handle, Reply, Routes
+from tokenworks.gateway.fold import fold
+from tokenworks.gateway.layers.border import border
 
 JSON = (("content-type", "application/json"),)
 
 
-def describing(served: Callable[[], Iterable[tuple[str, str]]]) -> Handle:
-    """Return the handle; `served` names every method and path, with a `*` for each name."""
+def openapi_face(served: Callable[[], Iterable[tuple[str, str]]]) -> Routes:
+    """Return the route; `served` names every method and path, with a `*` for each name."""
+    return {("GET", "/openapi.json"): ("openapi", fold([border], _describing(served)))}
+
+
+def _describing(served: Callable[[], Iterable[tuple[str, str]]]) -> Handle:
     made: list[bytes] = []
 
     async def handle(exchange: Exchange) -> Reply:

@@ -6,11 +6,11 @@ import asyncio
 from typing import Protocol
 
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
+from tokenworks.gateway.fold import fold
 from tokenworks.gateway.layers.measure import measure
 from tokenworks.gateway.layers.record import Record
 from tokenworks.gateway.layers.route import route
 from tokenworks.gateway.openai.wire import Conversation
-from tokenworks.gateway.stack import fold
 from tokenworks.serving.answer import EngineAnswer
 from tokenworks.serving.connection import LostError
 

@@ -2,56 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from tokenworks.core.clock import Clock, SystemClock
 from tokenworks.core.request import Answerer
-from tokenworks.gateway.exchange import Handle
-from tokenworks.gateway.platform.batches import WINDOW_S, Batches
+from tokenworks.gateway.exchange import Layer, Routes
+from tokenworks.gateway.fold import fold
+from tokenworks.gateway.layers.service import ACTIONS
+from tokenworks.gateway.platform.batches import Batches
 from tokenworks.gateway.platform.batches import reads as batch_reads
 from tokenworks.gateway.platform.batching import Batching
 from tokenworks.gateway.platform.call import endpoint
-from tokenworks.gateway.platform.elsewhere import Runner, Tell, worker
+from tokenworks.gateway.platform.elsewhere import Runner, worker
 from tokenworks.gateway.platform.evals import Evals
 from tokenworks.gateway.platform.files import Files
 from tokenworks.gateway.platform.filing import Filing
 from tokenworks.gateway.platform.jobs import Jobs, needs
+from tokenworks.gateway.platform.parts import Parts
 from tokenworks.gateway.platform.running import Running, reads
 from tokenworks.gateway.platform.runs import Runs
 from tokenworks.gateway.releases import Releases
-from tokenworks.metering.deferral import MayStart, at_once
-from tokenworks.settings import PlatformSettings
-from tokenworks.store.artifacts import ArtifactStore
-from tokenworks.store.objects import Objects
-
-Routes = dict[tuple[str, str], tuple[str, Handle]]
-
 
 USERS = (needs, reads, batch_reads)  # who may still need a file
-
-
-def nobody() -> None:
-    """Tell nobody."""
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the platform works with. `wake` tells whoever runs fine-tuning jobs that something changed."""
-
-    objects: Objects
-    artifacts: ArtifactStore
-    scratch: Path
-    wake: Callable[[], None] = nobody
-    elsewhere: Tell | None = None  # where another process works on runs and batches, how it is told
-    home: str = ""  # whose texts these are: what only they can answer is worked on in this home
-    server: Tell | None = None  # of this home, where this process is a worker of it
-    settings: PlatformSettings = field(default_factory=PlatformSettings)
-    clock: Clock = field(default_factory=SystemClock)
-    may_start: MayStart = at_once  # whether a batch may begin, or has a better hour before it
-    batches_within_s: float = WINDOW_S  # when it begins at the latest
 
 
 class Resumed(Runner, Protocol):
@@ -128,6 +101,11 @@ def platform(
     batches = Batches(parts.objects, files, worker(parts.elsewhere, "batch", batching), clock=parts.clock)
     routes = {**_files(files), **_jobs(jobs), **_evals(evals), **_runs(runs), **_batches(batches)}
     return Platform(routes, running, batching, background)
+
+
+def platform_face(platform: Platform, allowed: Callable[[str], Sequence[Layer]]) -> Routes:
+    """Return the routes as they are asked from outside; `allowed` are the layers that let in who may do an action."""
+    return {place: (name, fold(allowed(ACTIONS[name]), handle)) for place, (name, handle) in platform.routes.items()}
 
 
 def _files(files: Files) -> Routes:

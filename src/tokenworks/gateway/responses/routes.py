@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from tokenworks.gateway.exchange import Handle, Layer
+from tokenworks.gateway.exchange import Handle, Layer, Routes
+from tokenworks.gateway.fold import fold
 from tokenworks.gateway.platform.call import endpoint
 from tokenworks.gateway.responses.form import Form
 from tokenworks.gateway.responses.responses import Responses
-from tokenworks.gateway.stack import fold
 from tokenworks.gateway.translate import translated
 
 
-def remembered(
-    responses: Responses, tokens: Handle, around: Sequence[Layer]
-) -> dict[tuple[str, str], tuple[str, Handle]]:
+def responses_face(responses: Responses, tokens: Handle, around: Sequence[Layer]) -> Routes:
     """Return the routes; `around` are the layers of those that ask no model."""
     at = "/v1/responses"
     return {
