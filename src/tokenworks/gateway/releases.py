@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
 import msgspec
 
-from tokenworks.core.errors import NotFoundError, TokenworksError
+from tokenworks.core.errors import NotFoundError
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.gateway.served import OnTrial, Served
-from tokenworks.governance.remembering import AHEAD
+from tokenworks.governance.renewing import Renewed
 
 __all__ = ["CatalogReleases", "Releases", "Served"]
 
@@ -64,13 +63,8 @@ class CatalogReleases:
     def __init__(self, releases: ReleaseRows, models: ModelRows, *, fresh_s: float = FRESH_S) -> None:
         self._releases = releases
         self._models = models
-        self._fresh_s = fresh_s
-        self._read_s = float("-inf")
-        self._aliases: dict[str, Served] = {}
+        self._current = Renewed(self._read, fresh_s=fresh_s)
         self._versions: dict[str, Served] = {}  # a version never changes: kept for good
-        self._lock = asyncio.Lock()
-        self._renewal: asyncio.Task[None] | None = None
-        self._forgotten = 0  # what was read before then may lack what is known by now
 
     async def current(self, alias: str) -> Served | None:
         """Return what answers for `alias` now."""
@@ -84,50 +78,21 @@ class CatalogReleases:
 
     async def all(self) -> dict[str, Served]:
         """Return every alias that something answers for."""
-        if time.monotonic() - self._read_s > self._fresh_s:
-            async with self._lock:
-                if time.monotonic() - self._read_s > self._fresh_s:
-                    await self._renewed()
-        return self._aliases
+        return await self._current.get()
 
     def at_hand(self, alias: str) -> Served | None:
-        """Return what answers for `alias`, None while it has to be read: the same object until then."""
-        age_s = time.monotonic() - self._read_s
-        if age_s > self._fresh_s:
-            return None
-        if age_s > self._fresh_s * AHEAD and self._renewal is None:
-            self._renewal = asyncio.get_running_loop().create_task(self._renew())
-        return self._aliases.get(alias)
-
-    async def _renew(self) -> None:
-        """Read the catalog before anybody has to wait for it; where it is away, whoever asks next is told."""
-        try:
-            async with self._lock:
-                await self._renewed()
-        except TokenworksError:
-            pass
-        finally:
-            self._renewal = None
-
-    async def _renewed(self) -> None:
-        """Read the catalog; again where it was forgotten meanwhile, for what was read may be from before."""
-        while True:
-            forgotten = self._forgotten
-            aliases = await asyncio.to_thread(self._read)
-            if forgotten == self._forgotten:
-                break
-        self._aliases = self._aliases if aliases == self._aliases else aliases
-        self._read_s = time.monotonic()
+        """Return what answers for `alias`, None while it has to be read: the same object until it changes."""
+        aliases = self._current.at_hand()
+        return None if aliases is None else aliases.get(alias)
 
     def forget(self) -> None:
         """Read the catalog again at the next question."""
-        self._read_s = float("-inf")
-        self._forgotten += 1
+        self._current.forget()
 
     @property
     def refs(self) -> frozenset[str]:
         """The versions that were released or on trial when the catalog was last read."""
-        return refs_of(self._aliases)
+        return refs_of(self._current.last or {})
 
     def _read(self) -> dict[str, Served]:
         current = [release for release in self._releases.all_current() if release.version > 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,10 +10,10 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from tokenworks.core.clock import Clock, SystemClock
-from tokenworks.core.errors import ConfigError, ConflictError, NotFoundError, TokenworksError
+from tokenworks.core.errors import ConfigError, ConflictError, NotFoundError
 from tokenworks.core.priority import NAMES, Priority
 from tokenworks.governance.keys import FRESH_S, HOUSE
-from tokenworks.governance.remembering import AHEAD
+from tokenworks.governance.renewing import Renewed
 from tokenworks.store.nouns import Budget, Object
 
 KIND = "limit"
@@ -110,13 +109,9 @@ class Limits:
 
     def __init__(self, rows: LimitRows, *, clock: Clock | None = None, fresh_s: float = FRESH_S) -> None:
         self._rows = rows
-        self._clock: Clock = clock or SystemClock()
-        self._fresh_s = fresh_s
-        self._read_at = float("-inf")
-        self._known: list[Limit] = []
-        self._applied: dict[Subject, tuple[list[Limit], Share]] = {}  # until they are read again
-        self._reading = asyncio.Lock()
-        self._renewal: asyncio.Task[None] | None = None
+        self._known = Renewed(self.all, fresh_s=fresh_s, now_s=(clock or SystemClock()).monotonic)
+        self._applied_of: list[Limit] = []
+        self._applied: dict[Subject, tuple[list[Limit], Share]] = {}  # as those were
 
     def set(self, limit: Limit) -> None:
         """Put `limit` in the place of what its subject had before."""
@@ -150,44 +145,24 @@ class Limits:
 
     async def terms(self, who: Subject, budget: Budget | None = None) -> tuple[list[Limit], Share]:
         """Return what limits a request of `who`, and its share of full engines; `budget` is that of its grant."""
-        if self._clock.monotonic() - self._read_at >= self._fresh_s:
-            async with self._reading:
-                if self._clock.monotonic() - self._read_at >= self._fresh_s:
-                    await self._read()
-        return self._terms(who, budget)
+        return self._terms(await self._known.get(), who, budget)
 
     def at_hand(self, who: Subject, budget: Budget | None = None) -> tuple[list[Limit], Share] | None:
-        """Return the same, None where the catalog has to be read first. The same objects until it is."""
-        age_s = self._clock.monotonic() - self._read_at
-        if age_s >= self._fresh_s:
-            return None
-        if age_s >= self._fresh_s * AHEAD and self._renewal is None:
-            self._renewal = asyncio.get_running_loop().create_task(self._renew())
-        return self._terms(who, budget)
+        """Return the same, None where the catalog has to be read first. The same objects until a limit changes."""
+        known = self._known.at_hand()
+        return None if known is None else self._terms(known, who, budget)
 
-    async def _renew(self) -> None:
-        """Read the catalog before anybody has to wait for it; where it is away, whoever asks next is told."""
-        try:
-            async with self._reading:
-                await self._read()
-        except TokenworksError:
-            pass
-        finally:
-            self._renewal = None
-
-    async def _read(self) -> None:
-        self._known, self._applied = await asyncio.to_thread(self.all), {}
-        self._read_at = self._clock.monotonic()
-
-    def _terms(self, who: Subject, budget: Budget | None) -> tuple[list[Limit], Share]:
-        if not self._known and budget is None:
+    def _terms(self, known: list[Limit], who: Subject, budget: Budget | None) -> tuple[list[Limit], Share]:
+        if not known and budget is None:
             return _NO_LIMITS, EVERYBODYS
+        if known is not self._applied_of:
+            self._applied_of, self._applied = known, {}
         found = self._applied.get(who)
         if found is None:
             if len(self._applied) >= REMEMBERED:
                 self._applied = {}
             own = [] if budget is None else [of_grant(who.grant, budget)]
-            found = self._applied[who] = [*applying(self._known, who), *own], share(self._known, who)
+            found = self._applied[who] = [*applying(known, who), *own], share(known, who)
         return found
 
 

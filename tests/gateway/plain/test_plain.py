@@ -89,7 +89,7 @@ class Both:
         self.taken = 0  # requests answered in the short form
         house.gateway.app.at_once = self._counted
         self.short, self.listed = house.run(self._start(address))
-        self._fresh = (house.limits, house.releases, house.keys._seen)
+        self._fresh = (house.limits._known, house.releases._current, house.keys._seen)
         self.remember(FRESH_S)
         self.tenants = {self.short.address: "plain-a", self.listed.address: "plain-b"}
         self.clients: dict[str, httpx.Client] = {}
