@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable, Collection
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import Protocol
 
 from tokenworks.core.clock import Clock, SystemClock
 from tokenworks.core.ids import sha256_hex
@@ -18,7 +19,7 @@ from tokenworks.governance.access import Make
 from tokenworks.governance.grants import Rights
 from tokenworks.governance.issuing import HOUSE, PREFIX, SHOWN, Issuing, KeyRows, new_secret
 from tokenworks.governance.principal import KeyRefusedError, Principal, ends_at, of_key, why_refused
-from tokenworks.governance.remembering import FRESH_S, Remembering
+from tokenworks.governance.remembering import FRESH_S, Remembering, Seen
 from tokenworks.governance.roles import DEFAULT_SCOPES, SCOPES, Roles
 from tokenworks.governance.stamp import unchanging
 from tokenworks.store.nouns import Key, Standing
@@ -35,14 +36,6 @@ class StandingRows(KeyRows, Protocol):
     def standing(self, hash: str) -> Standing | None:
         """Return the key with this hash and all that decides whether it opens anything."""
         ...
-
-
-class _Seen(NamedTuple):
-    """What the catalog said of a secret."""
-
-    until: float  # when it stops opening anything
-    principal: Principal | None
-    standing: Standing | None
 
 
 class Keys:
@@ -66,7 +59,7 @@ class Keys:
         self._clock: Clock = clock or SystemClock()
         self._roles = roles or Roles()
         self._issuing = Issuing(rows, self._roles, clock=self._clock, make=make)
-        self._seen = Remembering[_Seen](clock=self._clock, fresh_s=fresh_s, generation=generation)
+        self._seen = Remembering(clock=self._clock, fresh_s=fresh_s, generation=generation)
         self._internal: dict[str, Principal] = {}
 
     # -- changes
@@ -131,19 +124,12 @@ class Keys:
         internal = self._internal.get(digest)
         if internal is not None:
             return internal
-        seen = self._seen.get(digest) or await self._seen.read(digest, lambda: self._find(digest))
-        now = self._clock.now()
-        if seen.principal is None or now >= seen.until:
-            raise KeyRefusedError(why_refused(seen.standing, now))
-        return seen.principal
+        return await self._seen.holder(digest, lambda: self._find(digest))
 
     def at_hand(self, secret: str) -> Principal | None:
         """Return who holds `secret` where that is remembered: the same object as long as it is."""
         digest = sha256_hex(secret.encode())
-        seen = self._seen.ahead(digest, lambda: self._find(digest))
-        if seen is None or seen.principal is None or self._clock.now() >= seen.until:
-            return None
-        return seen.principal
+        return self._seen.at_hand(digest, lambda: self._find(digest))
 
     @property
     def forgotten(self) -> int:
@@ -164,9 +150,9 @@ class Keys:
                 return of_key(standing, self._roles)
         raise KeyRefusedError(f"key {key_id} was revoked or has expired since this work began; begin it anew")
 
-    async def _find(self, digest: str) -> _Seen:
+    async def _find(self, digest: str) -> Seen:
         """Ask the catalog, in a thread."""
         standing = await asyncio.to_thread(self._rows.standing, digest)
         if standing is None or not hmac.compare_digest(standing.key.hash, digest):
-            return _Seen(float("inf"), None, None)
-        return _Seen(ends_at(standing), of_key(standing, self._roles), standing)
+            return Seen(float("inf"), None, partial(why_refused, None))
+        return Seen(ends_at(standing), of_key(standing, self._roles), partial(why_refused, standing))

@@ -19,7 +19,7 @@ from tokenworks.governance.jwks import Jwks
 from tokenworks.governance.people import HOUSE, LONGEST_ID, People, SignedIn
 from tokenworks.governance.principal import KeyRefusedError, Principal, of_person
 from tokenworks.governance.provider import ALGORITHMS, allowed
-from tokenworks.governance.remembering import FRESH_S, REMEMBERED, Remembering
+from tokenworks.governance.remembering import FRESH_S, REMEMBERED, Remembering, Seen
 from tokenworks.governance.roles import Roles
 
 if TYPE_CHECKING:
@@ -62,12 +62,6 @@ class _Verified(NamedTuple):
     roles: tuple[str, ...]
 
 
-class _Seen(NamedTuple):
-    until: float
-    principal: Principal | None
-    why: str
-
-
 class Tokens:
     """Verifies bearer tokens. Belongs to one event loop."""
 
@@ -88,7 +82,7 @@ class Tokens:
         self._people = people
         self._roles = roles
         self._clock = clock
-        self._seen = Remembering[_Seen](clock=clock, fresh_s=fresh_s, generation=generation)
+        self._seen = Remembering(clock=clock, fresh_s=fresh_s, generation=generation)
         self._verified: OrderedDict[str, _Verified] = OrderedDict()
 
     async def verify(self, token: str) -> Principal:
@@ -96,21 +90,14 @@ class Tokens:
         if len(token) > LONGEST:
             raise KeyRefusedError(f"this token is longer than {LONGEST} characters; ask for one with fewer groups")
         digest = sha256_hex(token.encode())
-        seen = self._seen.get(digest) or await self._seen.read(digest, lambda: self._find(digest, token))
-        now = self._clock.now()
-        if seen.principal is None or now >= seen.until:
-            raise KeyRefusedError(seen.why or f"this token expired at {iso(seen.until)}; sign in again")
-        return seen.principal
+        return await self._seen.holder(digest, lambda: self._find(digest, token))
 
     def at_hand(self, token: str) -> Principal | None:
         """Return who holds `token` where that is remembered: the same object as long as it is."""
         if len(token) > LONGEST:
             return None
         digest = sha256_hex(token.encode())
-        seen = self._seen.ahead(digest, lambda: self._find(digest, token))
-        if seen is None or seen.principal is None or self._clock.now() >= seen.until:
-            return None
-        return seen.principal
+        return self._seen.at_hand(digest, lambda: self._find(digest, token))
 
     @property
     def forgotten(self) -> int:
@@ -122,9 +109,9 @@ class Tokens:
         person = await asyncio.to_thread(self._people.known, handle)
         if person is None:
             raise KeyRefusedError(f"nobody is known as {handle}; begin this work anew")
-        return self._admitted(await asyncio.to_thread(self._people.standing, person.id), float("inf"))
+        return self._admitted(await asyncio.to_thread(self._people.standing, person.id))
 
-    async def _find(self, digest: str, token: str) -> _Seen:
+    async def _find(self, digest: str, token: str) -> Seen:
         verified = self._verified.get(digest)
         if verified is None:
             verified = await self._check(token)
@@ -134,16 +121,18 @@ class Tokens:
         else:
             await self._jwks.key(verified.kid)  # a key that is published no more vouches for nobody
         if not verified.tenant:
-            return _Seen(verified.until, None, "none of your groups belongs to a tenant here; ask the operators")
+            return _refused(verified, "none of your groups belongs to a tenant here; ask the operators")
         signed_in = await asyncio.to_thread(
             self._people.signed_in, verified.person, tenant=verified.tenant, claimed=verified.roles
         )
         if signed_in is None:
-            return _Seen(verified.until, None, NO_ROLE)
+            return _refused(verified, NO_ROLE)
         try:
-            return _Seen(verified.until, self._admitted(signed_in, verified.until), "")
+            principal = self._admitted(signed_in)
         except KeyRefusedError as error:
-            return _Seen(verified.until, None, str(error))
+            return _refused(verified, str(error))
+        over = f"this token expired at {iso(verified.until)}; sign in again"
+        return Seen(verified.until, principal, lambda now: over)
 
     async def _check(self, token: str) -> _Verified:
         """Return what a token says once everything about it is right."""
@@ -182,7 +171,7 @@ class Tokens:
             options={"require": ["exp", "iss", "aud"]},
         )
 
-    def _admitted(self, who: SignedIn, until: float) -> Principal:
+    def _admitted(self, who: SignedIn) -> Principal:
         """Return what somebody may do; raise where they are not let in."""
         if who.person.ended_at is not None:
             raise KeyRefusedError(f"you are let in no more since {iso(who.person.ended_at)}; ask the operators")
@@ -192,6 +181,10 @@ class Tokens:
         if not principal.roles:
             raise KeyRefusedError(NO_ROLE)
         return principal
+
+
+def _refused(verified: _Verified, why: str) -> Seen:
+    return Seen(verified.until, None, lambda now: why)
 
 
 def _kid(token: str) -> str:

@@ -1,42 +1,75 @@
-"""What was found out about a credential, kept while it is fresh and nobody changed access. Knows no credential."""
+"""Who holds a credential, kept while it is fresh and nobody changed access. Knows no kind of credential."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from tokenworks.core.clock import Clock
+from tokenworks.governance.principal import KeyRefusedError, Principal
+from tokenworks.governance.renewing import AHEAD
 from tokenworks.governance.stamp import LOOK_S
 
 FRESH_S = 1.0
-AHEAD = 0.6  # of that time: whoever asks later has it found anew beside
 REMEMBERED = 4096
-T = TypeVar("T")
 
 
-class _Kept(NamedTuple, Generic[T]):
+class Seen(NamedTuple):
+    """What was found out about a credential."""
+
+    until: float  # when it stops opening anything, in Unix seconds
+    principal: Principal | None
+    why: Callable[[float], str]  # why it opens nothing at a time
+
+
+Find = Callable[[], Awaitable[Seen]]
+
+
+class _Kept(NamedTuple):
     read_s: float  # monotonic
-    found: T
+    found: Seen
 
 
-class Remembering(Generic[T]):
+class Remembering:
     """At most `REMEMBERED` findings, each for `fresh_s` seconds; all are forgotten when `generation` has risen."""
 
     def __init__(self, *, clock: Clock, fresh_s: float, generation: Callable[[], int]) -> None:
         self._clock = clock
         self._fresh_s = fresh_s
         self._generation = generation
-        self._kept: OrderedDict[str, _Kept[T]] = OrderedDict()
-        self._reading: dict[tuple[int, str], asyncio.Task[T]] = {}
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._reading: dict[tuple[int, str], asyncio.Task[Seen]] = {}
         self._forgotten = 0  # how often everything was; what was read before then is not kept
         self._looked_s, self._looked_at = float("-inf"), -1
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, name: str) -> T | None:
+    async def holder(self, name: str, find: Find) -> Principal:
+        """Return who holds the credential called `name`; raise `KeyRefusedError` saying why it opens nothing."""
+        seen = self._get(name)
+        if seen is None:
+            seen = await asyncio.shield(self._begin(name, find))
+        now = self._clock.now()
+        if seen.principal is None or now >= seen.until:
+            raise KeyRefusedError(seen.why(now))
+        return seen.principal
+
+    def at_hand(self, name: str, find: Find) -> Principal | None:
+        """Return who holds it where that is remembered: the same object as long as it is.
+
+        Where it soon will not be, it is found anew while nobody waits for it.
+        """
+        seen = self._get(name)
+        if seen is None:
+            return None
+        if self._clock.monotonic() - self._kept[name].read_s > self._fresh_s * AHEAD:
+            self._begin(name, find)
+        return None if self._clock.now() >= seen.until else seen.principal
+
+    def _get(self, name: str) -> Seen | None:
         """Return what is still fresh; look now and then whether somebody changed access."""
         now_s = self._clock.monotonic()
         if now_s - self._looked_s >= LOOK_S:
@@ -53,18 +86,8 @@ class Remembering(Generic[T]):
         """How often everything was forgotten, which rises at once where access is changed by this process."""
         return self._forgotten
 
-    def ahead(self, name: str, find: Callable[[], Awaitable[T]]) -> T | None:
-        """Return what is still fresh; where it soon will not be, find it anew while nobody waits for it."""
-        found = self.get(name)
-        if found is not None and self._clock.monotonic() - self._kept[name].read_s > self._fresh_s * AHEAD:
-            self._begin(name, find)
-        return found
-
-    async def read(self, name: str, find: Callable[[], Awaitable[T]]) -> T:
-        """Return what `find` finds, and keep it; those who wait for the same share one search."""
-        return await asyncio.shield(self._begin(name, find))
-
-    def _begin(self, name: str, find: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
+    def _begin(self, name: str, find: Find) -> asyncio.Task[Seen]:
+        """Return the search for it; those who wait for the same share one."""
         which = (self._forgotten, name)
         task = self._reading.get(which)
         if task is None:
@@ -72,7 +95,7 @@ class Remembering(Generic[T]):
             task.add_done_callback(lambda done: self._found(which, done))
         return task
 
-    def _found(self, which: tuple[int, str], task: asyncio.Task[T]) -> None:
+    def _found(self, which: tuple[int, str], task: asyncio.Task[Seen]) -> None:
         self._reading.pop(which, None)
         if not task.cancelled():
             task.exception()  # told to those who wait; where nobody does, whoever asks next finds out
@@ -82,7 +105,7 @@ class Remembering(Generic[T]):
         self._kept.clear()
         self._forgotten += 1
 
-    async def _find(self, which: tuple[int, str], find: Callable[[], Awaitable[T]]) -> T:
+    async def _find(self, which: tuple[int, str], find: Find) -> Seen:
         forgotten, name = which
         read_s = self._clock.monotonic()
         found = await find()
