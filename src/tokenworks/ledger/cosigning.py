@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
-import os
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -17,7 +15,7 @@ from tokenworks.ledger.note import Note, VerifierKey
 from tokenworks.ledger.proof import prove_growth
 from tokenworks.ledger.reader import writers
 from tokenworks.ledger.tiles import Tiles
-from tokenworks.ledger.witness import CHECKPOINT, HISTORY, PUBLIC
+from tokenworks.ledger.witness import CHECKPOINT, PUBLIC, remember
 from tokenworks.ledger.witness_http import SIZE_TYPE, folder_name
 
 PATIENCE_S = 15.0
@@ -83,12 +81,7 @@ class Cosigner:
             raise IntegrityError(f"the answer of {self._key.name} bears no cosignature of that key: is it right?")
         folder = self._folder / folder_name(newest.origin)
         folder.mkdir(exist_ok=True)
-        line = f"{newest.size} {base64.b64encode(newest.root).decode()} {at:.3f}\n"
-        with (folder / HISTORY).open("a", encoding="ascii") as file:  # before the checkpoint: a kill leaves it twice
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        write_atomic(folder / CHECKPOINT, str(cosigned).encode())
+        remember(folder, newest, cosigned, at)
 
     def _last(self, origin: str) -> Checkpoint | None:
         path = self._folder / folder_name(origin) / CHECKPOINT

@@ -107,12 +107,7 @@ class Witness:
         now = self._clock.now()
         own = Note(note.text, tuple(each for each in note.signatures if each.name == self.log_key.name))
         cosigned = own.with_signature(self._signer.sign(note.text, now))
-        line = f"{found.size} {base64.b64encode(found.root).decode()} {now:.3f}\n"
-        with (folder / HISTORY).open("a", encoding="ascii") as file:  # before the checkpoint: a kill leaves it twice
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        write_atomic(folder / CHECKPOINT, str(cosigned).encode())
+        remember(folder, found, cosigned, now)
         return cosigned
 
     def _refused(self, folder: Path, written: str, what: str) -> IntegrityError:
@@ -135,6 +130,16 @@ def read_history(folder: Path, witness: str) -> list[Anchor]:
         except ValueError:
             raise IntegrityError(f"{path} line {number}: damaged; restore the witness's folder from a backup") from None
     return anchors
+
+
+def remember(folder: Path, seen: Checkpoint, cosigned: Note, at: float) -> None:
+    """Keep in `folder` the newest checkpoint of a log, cosigned at `at`, and beside it that it was seen."""
+    line = f"{seen.size} {base64.b64encode(seen.root).decode()} {at:.3f}\n"
+    with (folder / HISTORY).open("a", encoding="ascii") as file:  # before the checkpoint: a kill leaves it twice
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    write_atomic(folder / CHECKPOINT, str(cosigned).encode())
 
 
 def _pinned(path: Path, key: VerifierKey | None) -> VerifierKey:
