@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tokenworks.core.errors import RefusedError
+
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` with `data` in one step: readers see the old bytes or the new ones, never a mixture."""
@@ -34,6 +36,13 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def require_private(path: Path, what: str) -> None:
+    """Raise `RefusedError` where anybody but its owner may read the secret at `path`; `what` says which it is."""
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise RefusedError(f"{path}: others may read the {what} (mode {mode:o}); run: chmod 600 {path}")
 
 
 @contextlib.contextmanager

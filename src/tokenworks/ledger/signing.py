@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from tokenworks.core.errors import ConflictError, IntegrityError, NotFoundError, RefusedError
-from tokenworks.core.files import locked, write_atomic
+from tokenworks.core.errors import ConflictError, IntegrityError, NotFoundError
+from tokenworks.core.files import locked, require_private, write_atomic
 from tokenworks.ledger.checkpoint import LogSigner
 from tokenworks.ledger.heads import LATEST, read_head, write_latest
 from tokenworks.ledger.log import log_locked
@@ -109,9 +109,7 @@ def sign_log(log: Path, key: SignerKey) -> bool:
 
 
 def _read(path: Path) -> SignerKey:
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise RefusedError(f"{path}: others may read the secret key (mode {mode:o}); run: chmod 600 {path}")
+    require_private(path, "secret key")
     try:
         return SignerKey.parse(path.read_text(encoding="utf-8"))
     except (IntegrityError, UnicodeDecodeError) as error:

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tokenworks.core.clock import Clock, SystemClock
 from tokenworks.core.entropy import random_bytes
-from tokenworks.core.errors import IntegrityError, RefusedError
-from tokenworks.core.files import locked, write_atomic
+from tokenworks.core.errors import IntegrityError
+from tokenworks.core.files import locked, require_private, write_atomic
 
 HOME_KEY, KEYS = "bodies.key", "subjects.keys"
 ID_BYTES, NONCE_BYTES = 16, 12
@@ -242,8 +242,7 @@ def _home_key(path: Path, *, is_new: bool) -> AESGCM:
         if not is_new:
             raise IntegrityError(f"{path} is gone, and with it every sealed text; restore it from a copy")
         write_atomic(path, AESGCM.generate_key(256).hex().encode(), mode=0o600)
-    if path.stat().st_mode & 0o077:
-        raise RefusedError(f"{path}: others may read the secret key; run: chmod 600 {path}")
+    require_private(path, "secret key")
     try:
         return AESGCM(bytes.fromhex(path.read_text(encoding="ascii")))
     except ValueError:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tokenworks.core.errors import IntegrityError, NotFoundError, RefusedError
-from tokenworks.core.files import locked, write_atomic
+from tokenworks.core.files import locked, require_private, write_atomic
 
 PRIVATE = "signing.pem"
 PUBLIC = "signing.pub.pem"
@@ -101,9 +101,7 @@ def ensure_signing_key(home: Path) -> SigningKey:
 
 
 def _read_private(path: Path) -> SigningKey:
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise RefusedError(f"{path}: others may read the signing key (mode {mode:o}); run: chmod 600 {path}")
+    require_private(path, "signing key")
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
