@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tokenworks.core.errors import EngineError, TokenworksError
+from tokenworks.core.loop import new_loop
 from tokenworks.core.process import die_with
 from tokenworks.factory.front import Front
 from tokenworks.factory.limiting import shared_book
@@ -147,18 +148,9 @@ def main(arguments: list[str], log_as: Callable[[str], None]) -> int:
     calls, listening = Path(arguments[0]), socket.socket(fileno=int(arguments[1]))
     listening.setblocking(False)
     try:
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(run(calls, listening, log_as))
     except TokenworksError as error:
         print(f"tokenworks worker: {error}", file=sys.stderr)
         return error.exit_code
     return 0
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop  # twice the speed where it exists
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop

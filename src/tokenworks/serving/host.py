@@ -26,6 +26,7 @@ import uvicorn
 
 from tokenworks import parts
 from tokenworks.core.errors import EngineError, TokenworksError
+from tokenworks.core.loop import new_loop
 from tokenworks.core.process import die_with, yield_as_parent
 from tokenworks.core.structs import prepare
 from tokenworks.metering.attribution.account import open_account
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     options = _arguments(arguments)
     try:
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(_serve(options))
     except TokenworksError as error:
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
@@ -85,15 +86,6 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--options", default="{}", help="JSON of serving.engine.Options")
     parser.add_argument("--drain-s", type=float, default=10.0)
     return parser.parse_args(arguments)
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop  # twice the speed where it exists
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
 
 
 async def _serve(arguments: argparse.Namespace) -> int:
