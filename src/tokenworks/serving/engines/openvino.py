@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
@@ -22,19 +21,23 @@ from tokenworks.metering.attribution.account import Work
 from tokenworks.serving.conversion.cache import PROBE, converted
 from tokenworks.serving.conversion.salt import salted
 from tokenworks.serving.conversion.shape import read_shape, reason_against
-from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, Text, TokenLogprob, Vectors
+from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, Text, Vectors
+from tokenworks.serving.engines._openvino_answer import Answer
+from tokenworks.serving.engines._openvino_library import (
+    STEP_TOKENS,
+    choose_precision,
+    generation_config,
+    likeliest,
+    new_pipeline,
+)
 from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
 from tokenworks.serving.grammar import Grammars
 from tokenworks.serving.steps import Steps
 from tokenworks.serving.template import ChatTemplate
-from tokenworks.serving.tokens import StopFilter, Tokens
+from tokenworks.serving.tokens import Tokens
 
 INTERVAL_S = 0.04  # at most about 25 pieces a second and stream: more cost the batch its speed, and no eye sees them
 CROWD = 6  # with more streams than this, pieces are fewer in turn: what each costs comes out of everybody's tokens
-KV_BYTES = (256 << 20, 4 << 30)  # keys and values may take as much as the weights, within these bounds
-STEP_TOKENS = 256
-BLOCK_TOKENS = 32  # of OpenVINO's paged attention on CPUs
-PRECISIONS = {"f32": "f32", "bf16": "bf16", "int8": "bf16"}  # weights -> arithmetic, where the chip has it
 
 
 def serves(folder: Path) -> bool:
@@ -58,61 +61,12 @@ def load(folder: Path, options: Options) -> OpenVinoEngine:
 
     def uncached() -> Any:
         with converted(model, tokens, precision, options.cache) as graph:
-            return _pipeline(graph, model, options, precision, prefixes=False)
+            return new_pipeline(graph, model, options, precision, prefixes=False)
 
     with converted(model, tokens, precision, options.cache) as graph:
-        pipeline = _pipeline(graph, model, options, precision)
+        pipeline = new_pipeline(graph, model, options, precision)
         grammars = Grammars(graph / PROBE)
     return OpenVinoEngine(model, tokens, pipeline, grammars, exact=precision == "f32", uncached=uncached)
-
-
-def choose_precision(wanted: str) -> str:
-    """Return the precision of the weights: 'auto' is bf16 where the chip multiplies it, else f32."""
-    import openvino as ov  # knows the chip
-
-    if wanted == "auto":
-        able = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        return "bf16" if "BF16" in able else "f32"
-    if wanted not in PRECISIONS:
-        raise EngineError(f"precision {wanted!r} does not exist; there are: auto, {', '.join(PRECISIONS)}")
-    return wanted
-
-
-def _pipeline(graph: Path, model: ModelFolder, options: Options, precision: str, *, prefixes: bool = True) -> Any:
-    import openvino as ov
-    import openvino_genai as genai
-
-    able = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    arithmetic = PRECISIONS[precision] if "BF16" in able else "f32"
-    scheduler = genai.SchedulerConfig()
-    scheduler.max_num_seqs = options.max_batch
-    scheduler.max_num_batched_tokens = STEP_TOKENS  # bounds one step, and with it how long a new request waits
-    scheduler.num_kv_blocks = _kv_blocks(model, options.max_batch, 4 if arithmetic == "f32" else 2)
-    scheduler.enable_prefix_caching = prefixes
-    properties = {
-        "INFERENCE_NUM_THREADS": options.threads,
-        "INFERENCE_PRECISION_HINT": arithmetic,
-        "KV_CACHE_PRECISION": arithmetic,
-        "sampler_num_threads": options.threads,
-    }
-    try:
-        return genai.ContinuousBatchingPipeline(str(graph), scheduler, "CPU", properties)
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[-1]
-        raise EngineError(f"{model.path}: OpenVINO cannot load the converted model ({first})") from error
-
-
-def _kv_blocks(model: ModelFolder, max_batch: int, value_bytes: int) -> int:
-    """Return blocks for every sequence at full length, within the bounds, but always for two of them.
-
-    OpenVINO takes the memory at once. A batch that outgrows it is not refused: its youngest answers wait.
-    """
-    shape = read_shape(model.config)
-    each = 2 * shape.layers * shape.kv_heads * shape.head_size * BLOCK_TOKENS * value_bytes
-    weights = sum(file.stat().st_size for file in model.path.glob("*.safetensors"))
-    budget = min(max(weights, KV_BYTES[0]), KV_BYTES[1])
-    full = -(-model.context_length // BLOCK_TOKENS) + 1
-    return int(max(2 * full, min(max_batch * full, budget // each)))
 
 
 class OpenVinoEngine:
@@ -139,7 +93,7 @@ class OpenVinoEngine:
         self._vocabulary = read_shape(model.config).vocabulary
         self._make_uncached, self._uncached = uncached, None  # a pipeline
         self._numbers = itertools.count()
-        self._running: list[_Answer] = []
+        self._running: list[Answer] = []
         self._stepping = False
         self._steps = Steps(STEP_TOKENS)
         self._failure: EngineDied | None = None
@@ -196,7 +150,7 @@ class OpenVinoEngine:
         self._failure = EngineDied("the engine is closed")
         self._pipeline = self._uncached = None
 
-    def _start(self, ids: list[int], sampling: Sampling, index: int, arrived: asyncio.Queue[Any]) -> _Answer:
+    def _start(self, ids: list[int], sampling: Sampling, index: int, arrived: asyncio.Queue[Any]) -> Answer:
         import openvino as ov  # loaded by `load` already
 
         config = generation_config(sampling, index, self._model.stop_ids)
@@ -216,7 +170,7 @@ class OpenVinoEngine:
             handle = pipeline.add_request(next(self._numbers), prompt, config)
         except RuntimeError as error:
             raise ValueError(str(error).strip().splitlines()[-1]) from error
-        answer = _Answer(handle, self._tokens, sampling, index, arrived, again)
+        answer = Answer(handle, self._tokens, sampling, index, arrived, again)
         self._steps.add(answer, sampling.work, len(ids), handle.can_read)
         self._running.append(answer)
         if not self._stepping:
@@ -233,7 +187,7 @@ class OpenVinoEngine:
             self._uncached = self._make_uncached()
         return self._uncached
 
-    def _drop(self, answer: _Answer) -> None:
+    def _drop(self, answer: Answer) -> None:
         if answer in self._running:
             self._running.remove(answer)
             self._steps.drop(answer)
@@ -267,118 +221,8 @@ class OpenVinoEngine:
         self._running = []
 
 
-class _Answer:
-    """One choice on its way from token ids to text."""
-
-    def __init__(
-        self,
-        handle: Any,
-        tokens: Tokens,
-        sampling: Sampling,
-        index: int,
-        arrived: asyncio.Queue[Any],
-        again: tuple[int, ...],
-    ) -> None:
-        import openvino_genai as genai  # loaded by `load` already
-
-        self.handle, self.arrived = handle, arrived
-        self._tokens, self._index = tokens, index
-        self._stream, self._stop = tokens.stream(), StopFilter(sampling.stop)
-        self._again = again  # tokens that another engine told already, and that are made again
-        for group in sampling.seen:
-            self._stop.feed(self._stream.feed(group))
-        self._logprobs = sampling.logprobs is not None
-        self._eager = bool(sampling.stop)  # a stop string must end the work at once
-        self._due_s = float("inf") if sampling.unwatched else 0.0
-        self._status, self._reason = genai.GenerationStatus, genai.GenerationFinishReason
-
-    def advance(self, now: float, pause_s: float) -> bool:
-        """Hand out what is due at `now`, monotonic seconds; return whether the answer is complete.
-
-        The next piece is due after `pause_s`, unless the answer ends before.
-        """
-        status = self.handle.get_status()
-        running = status == self._status.RUNNING
-        if running and not self._eager and now < self._due_s:
-            return False
-        if status == self._status.IGNORED:
-            self.arrived.put_nowait(EngineError("no room for this answer's keys and values; ask for fewer tokens"))
-            return True
-        ids: list[int] = []
-        scores: list[float] = []
-        reason = None
-        while self.handle.can_read():
-            for output in self.handle.read().values():
-                ids += output.generated_ids
-                scores += output.generated_log_probs
-                if output.finish_reason != self._reason.NONE:
-                    reason = "length" if output.finish_reason == self._reason.LENGTH else "stop"
-        if self._again:
-            made, count = tuple(ids), min(len(ids), len(self._again))
-            if made[:count] != self._again[:count] or (not running and count < len(self._again)):
-                self.arrived.put_nowait(
-                    EngineError("this engine makes other tokens than the one that began the answer")
-                )
-                self.handle.cancel()
-                return True
-            ids, scores, self._again = ids[count:], scores[count:], self._again[count:]
-        if not ids and running:
-            return False
-        text = self._stop.feed(self._stream.feed(ids))
-        if self._stop.stopped:
-            reason = "stop"
-            self.handle.cancel()
-        elif not running:
-            reason = reason or "stop"
-            text += self._stop.feed(self._stream.finish()) + self._stop.finish()
-        self._due_s = max(self._due_s, now + pause_s)
-        chosen = tuple(TokenLogprob(token=self._tokens.text_of(i), logprob=s) for i, s in zip(ids, scores, strict=True))
-        self.arrived.put_nowait(
-            Piece(
-                index=self._index,
-                text=text,
-                tokens=len(ids),
-                ids=tuple(ids),
-                finish_reason=reason,
-                stop=self._stop.found,
-                logprobs=chosen if self._logprobs else (),
-            )
-        )
-        return reason is not None
-
-
 def _step_all(pipelines: Sequence[Any]) -> None:
     """Make one step of every pipeline that has something to do."""
     for pipeline in pipelines:
         if pipeline.has_non_finished_requests():
             pipeline.step()
-
-
-def likeliest(sampling: Sampling) -> bool:
-    """Return whether each token depends on the tokens before it alone: no draws, no penalties, no grammar."""
-    penalties = (sampling.presence_penalty, sampling.frequency_penalty, sampling.repetition_penalty - 1.0)
-    return sampling.temperature == 0 and sampling.json_schema is None and not any(penalties)
-
-
-def generation_config(sampling: Sampling, index: int, stop_ids: Sequence[int]) -> Any:
-    """Return the library's own form of `sampling` for choice `index`."""
-    import openvino_genai as genai
-
-    config = genai.GenerationConfig()
-    config.max_new_tokens = sampling.max_tokens
-    config.ignore_eos = sampling.ignore_eos
-    if stop_ids:
-        config.set_eos_token_id(stop_ids[0])
-        config.stop_token_ids = set(stop_ids)
-    config.do_sample = sampling.temperature > 0
-    if sampling.temperature > 0:
-        config.temperature, config.top_p = sampling.temperature, sampling.top_p
-        if sampling.top_k:
-            config.top_k = sampling.top_k
-        seed = random.getrandbits(32) if sampling.seed is None else sampling.seed
-        config.rng_seed = (seed + index) % (1 << 32)
-    config.presence_penalty, config.frequency_penalty = sampling.presence_penalty, sampling.frequency_penalty
-    config.repetition_penalty = sampling.repetition_penalty
-    if sampling.logprobs is not None:
-        config.logprobs = 1
-    return config
