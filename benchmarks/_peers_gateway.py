@@ -17,8 +17,9 @@ import uvloop
 
 from tokenworks.core.memory import calm_collector
 from tokenworks.core.model import ModelVersion, Release
+from tokenworks.factory.engines import open_verified
 from tokenworks.factory.house import House
-from tokenworks.factory.path import open_verified, request_path
+from tokenworks.factory.path import request_path
 from tokenworks.gateway.server import serve
 from tokenworks.governance.keys import DEFAULT_SCOPES
 from tokenworks.governance.limits import Limit, Subject

@@ -13,10 +13,11 @@ import msgspec
 
 from tokenworks.core.label import Label
 from tokenworks.core.request import Answer, Request
+from tokenworks.factory.engines import open_verified
 from tokenworks.factory.house import House
 from tokenworks.factory.metering import Metering
-from tokenworks.factory.path import RequestPath, house_principal, open_verified, request_path
-from tokenworks.factory.remote import REF, remote_destination, remote_options
+from tokenworks.factory.path import RequestPath, house_principal, request_path
+from tokenworks.factory.remote import add_remote
 from tokenworks.gateway.releases import Served
 
 T = TypeVar("T")
@@ -69,7 +70,6 @@ class Answering:
         return await self._path.gateway.answer(request)
 
     async def _build(self) -> tuple[RequestPath, str]:
-        engines = self._house.settings.engines
         own = _Candidates(self._house, self._candidates)
         path = request_path(
             self._house,
@@ -77,13 +77,7 @@ class Answering:
             releases=own,
             keep_bodies=False,  # evaluation sets are artifacts already
         )
-        if engines.remote_url:  # a teacher may be elsewhere, for labels that may leave
-            await path.pool.add_remote(
-                REF,
-                remote_options(engines),
-                model=engines.remote_model,
-                destination=remote_destination(engines),
-            )
+        await add_remote(path.pool, self._house.settings.engines)  # a teacher, for labels that may leave
         return path, path.keys.internal(house_principal("evaluation"))
 
     def _open(self, ref: str) -> Path:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,6 +25,7 @@ from tokenworks.factory.accounting import record_settings
 from tokenworks.factory.base import release_base, release_folder
 from tokenworks.factory.corpora import show
 from tokenworks.factory.deferring import deferring
+from tokenworks.factory.engines import open_verified
 from tokenworks.factory.fleet import Fleet, Plan
 from tokenworks.factory.front import Behind
 from tokenworks.factory.granting import opens
@@ -32,15 +34,14 @@ from tokenworks.factory.keeping import DAY_S, keep_house
 from tokenworks.factory.limiting import shared_book
 from tokenworks.factory.making import user
 from tokenworks.factory.metering import Metering
-from tokenworks.factory.path import RequestPath, home_of, house_principal, open_verified, request_path
+from tokenworks.factory.path import RequestPath, house_principal, platform_parts, request_path
 from tokenworks.factory.pilot import Pilot
 from tokenworks.factory.probe import probe
-from tokenworks.factory.remote import REF, remote_destination, remote_options
+from tokenworks.factory.remote import add_remote
 from tokenworks.factory.tuning.tuner import Tuner
 from tokenworks.factory.turning import Turning
 from tokenworks.factory.watching import Changed, watch_in_child
 from tokenworks.gateway.limits.book import Book, MemoryBook
-from tokenworks.gateway.platform.parts import Parts
 from tokenworks.gateway.search import Found, SearchCall
 from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.keys import DEFAULT_SCOPES
@@ -89,27 +90,15 @@ class Plant:
             search=self._search,
             keep_bodies=house.settings.ledger.keep_bodies,
             book=book,
-            parts=Parts(
-                house.catalog.objects,
-                house.artifacts,
-                house.home / "work" / "uploads",
+            platform=replace(
+                platform_parts(house),
                 wake=tuner.wake,
                 elsewhere=None if server.background else _left_to_others,
-                home=home_of(house),
-                settings=house.settings.platform,
-                clock=house.clock,
                 may_start=may_start,
                 batches_within_s=waits.batches_within_h * HOUR_S,
             ),
         )
-        engines = house.settings.engines
-        if engines.remote_url:
-            await self._path.pool.add_remote(
-                REF,
-                remote_options(engines),
-                model=engines.remote_model,
-                destination=remote_destination(engines),
-            )
+        await add_remote(self._path.pool, house.settings.engines)
         self._server = await self._listen(self._plan, book, tuner)
         self.url = self._server.address
         self.key = local_key(house)

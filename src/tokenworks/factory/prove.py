@@ -15,6 +15,7 @@ from tokenworks.core.errors import TokenworksError
 from tokenworks.core.task import Task, TaskCheck, TaskData, TaskHead, TaskModel
 from tokenworks.factory import Factory
 from tokenworks.factory.doctor import Finding
+from tokenworks.factory.engines import engine_options
 from tokenworks.factory.plant import Plant
 from tokenworks.factory.probe import post, probe
 from tokenworks.ledger.verify import verify
@@ -99,8 +100,6 @@ def _ask(factory: Factory, plant: Plant) -> str:
 
 
 def _round_trip(factory: Factory) -> str:
-    from tokenworks.factory.path import engine_options
-
     folder = factory.artifacts.folder(factory.version("proof").folder)
     found = verify_roundtrip(folder, engine_options(factory.settings, factory.home))
     return "" if found.ok else "; ".join(found.remarks)

@@ -67,6 +67,14 @@ def elsewhere(settings: Settings, pool: Pool) -> Elsewhere:
     return Elsewhere(router, routes, tuple(fars.values()))
 
 
+async def add_remote(pool: Pool, settings: EngineSettings) -> None:
+    """Let the other server that the settings name, if they name one, answer in `pool`."""
+    if settings.remote_url:
+        await pool.add_remote(
+            REF, remote_options(settings), model=settings.remote_model, destination=remote_destination(settings)
+        )
+
+
 def remote_options(settings: EngineSettings) -> Options:
     """Return where the other server is and with which key it is asked."""
     return Options(url=settings.remote_url, key=settings.remote_key)

@@ -16,18 +16,19 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tokenworks.core.errors import EngineError, TokenworksError
 from tokenworks.core.loop import new_loop
 from tokenworks.core.process import die_with
+from tokenworks.factory.engines import open_verified
 from tokenworks.factory.front import Front
 from tokenworks.factory.limiting import shared_book
-from tokenworks.factory.path import RequestPath, home_of, open_verified, request_path
-from tokenworks.factory.remote import REF, remote_destination, remote_options
+from tokenworks.factory.path import RequestPath, platform_parts, request_path
+from tokenworks.factory.remote import add_remote
 from tokenworks.factory.turning import Turning
 from tokenworks.gateway.limits.far_book import FarBook
-from tokenworks.gateway.platform.parts import Parts
 from tokenworks.gateway.server import Server, serve
 from tokenworks.settings import Settings
 
@@ -65,23 +66,9 @@ async def _open(house: Turning, front: Front) -> RequestPath:
         book=shared_book(settings.limits) or FarBook(front.caller.call),
         reach=front.reach,
         together=front.together,
-        parts=Parts(
-            house.catalog.objects,
-            house.artifacts,
-            house.home / "work" / "uploads",
-            wake=front.wake,
-            elsewhere=front.tell,
-            home=home_of(house),
-            server=front.tell,
-            settings=settings.platform,
-            clock=house.clock,
-        ),
+        platform=replace(platform_parts(house), wake=front.wake, elsewhere=front.tell, server=front.tell),
     )
-    engines = settings.engines
-    if engines.remote_url:
-        await path.pool.add_remote(
-            REF, remote_options(engines), model=engines.remote_model, destination=remote_destination(engines)
-        )
+    await add_remote(path.pool, settings.engines)
     return path
 
 
