@@ -12,19 +12,17 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
-from tokenworks.core.errors import EngineError, NotFoundError, TokenworksError
+from tokenworks.core.errors import TokenworksError
 from tokenworks.core.files import write_atomic
 from tokenworks.core.label import Label
 from tokenworks.core.memory import calm_collector
-from tokenworks.core.request import Request
+from tokenworks.core.request import Answer, Request
 from tokenworks.factory.accounting import record_settings
 from tokenworks.factory.base import release_base, release_folder
-from tokenworks.factory.corpora import show
 from tokenworks.factory.deferring import deferring
+from tokenworks.factory.documents import ENCODER, Documents
 from tokenworks.factory.engines import open_verified
 from tokenworks.factory.fleet import Fleet, Plan
 from tokenworks.factory.front import Behind
@@ -42,15 +40,12 @@ from tokenworks.factory.tuning.tuner import Tuner
 from tokenworks.factory.turning import Turning
 from tokenworks.factory.watching import Changed, watch_in_child
 from tokenworks.gateway.limits.book import Book, MemoryBook
-from tokenworks.gateway.search import Found, SearchCall
 from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.keys import DEFAULT_SCOPES
 from tokenworks.ledger.verify import verify
 from tokenworks.metering.deferral import HOUR_S
-from tokenworks.retrieval.index import Index
 
 OTHERS_S = 5.0  # how often a host looks for background work that another one was asked for
-ENCODER = "minilm"  # the released base encoder that search embeds with
 SAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (  # kind, path, body; the first kind that is released is shown
     ("complete", "/v1/completions", {"prompt": "def ", "max_tokens": 64}),
     ("chat", "/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}]}),
@@ -72,10 +67,9 @@ class Plant:
         self._plan = plan
         self._path: RequestPath
         self._server: Server | Fleet | None = None
-        self._index: Index | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._secret = ""
-        self._filling = asyncio.Lock()
+        self._documents = Documents(house, self._ask)
         self._metering = Metering(house, self._serving)
 
     async def __aenter__(self) -> Plant:
@@ -87,7 +81,7 @@ class Plant:
         self._path = request_path(
             house,
             open_model=open_verified(house),
-            search=self._search,
+            search=self._documents.search,
             keep_bodies=house.settings.ledger.keep_bodies,
             book=book,
             platform=replace(
@@ -126,8 +120,7 @@ class Plant:
         await self._server.stop()
         await self._path.close()
         await self._metering.end()
-        if self._index is not None:
-            self._index.close()
+        self._documents.close()
         (self._house.home / "address.json").unlink(missing_ok=True)
 
     # -- what `up` tells it
@@ -143,11 +136,11 @@ class Plant:
 
     def new_corpus(self, task: str) -> None:
         """Take the newest corpus of `task` into the search index, beside those of other tasks."""
-        self._begin(self._take_corpora())
+        self._begin(self._documents.take_corpora())
 
     def fill_index(self) -> None:
         """Compute the vectors that search still lacks; words alone are searched until then."""
-        self._begin(self._fill())
+        self._begin(self._documents.fill())
 
     async def serve_folder(self, folder: Path) -> None:
         """Seal, register and release the Hugging Face folder at `folder` under its own name."""
@@ -187,7 +180,7 @@ class Plant:
             return await serve(gateway.app, server.host, server.port, drain_s=server.drain_s)
         assert gateway.platform is not None, "a server has one"
         platform, responses = gateway.platform if server.background else None, gateway.platform.background
-        behind = Behind(self._path.pool, self._search, book, platform, responses, tuner.wake, gateway.figures)
+        behind = Behind(self._path.pool, self._documents.search, book, platform, responses, tuner.wake, gateway.figures)
         fleet = Fleet(self._house.home, settings, plan, behind.answer)
         await fleet.start()
         return fleet
@@ -211,20 +204,16 @@ class Plant:
 
     async def _open_base(self) -> None:
         """Release the base encoder once, start the engines of what is released, and open the index."""
-        self._index = await asyncio.to_thread(Index.open, self._house.home / "index")
+        await self._documents.open()
         await asyncio.to_thread(release_base, self._house, ENCODER)
         self.new_release()
         for served in (await self._path.releases.all()).values():
             await self._path.pool.ready(served.ref)
         calm_collector()
 
-    async def _take_corpora(self) -> None:
-        if self._index is not None:
-            await asyncio.to_thread(show, self._house, self._index)
-
     def _documents_changed(self, changed: Changed) -> None:
         log.info("documents changed", **msgspec.structs.asdict(changed))
-        self._begin(self._fill(batch=8, rest=1.0))
+        self._begin(self._documents.fill(batch=8, rest=1.0))
 
     async def _take_up(self) -> None:
         """Take up what the last server left, and the eval runs and batches that other hosts were asked for.
@@ -251,46 +240,9 @@ class Plant:
                 log.warning("old texts could not be dropped", error=str(error))
             await asyncio.sleep(DAY_S)
 
-    async def _fill(self, batch: int = 64, rest: float = 0.0) -> None:
-        """Embed what has no vector yet; after each batch rest for so many times the time that it took."""
-        if self._index is None:
-            return
-
-        async def embed(texts: list[str]) -> NDArray[np.float32]:
-            began = time.monotonic()
-            vectors = await self._embed(texts, "batch")
-            await asyncio.sleep(rest * (time.monotonic() - began))
-            return vectors
-
-        current = self._house.catalog.releases.current(ENCODER)
-        async with self._filling:  # two at once would embed the same passages
-            await self._index.fill(embed, model=f"{ENCODER}@{current.version}" if current else ENCODER, batch=batch)
-
-    async def _embed(self, texts: list[str], priority: str = "interactive") -> NDArray[np.float32]:
-        """Return unit vectors, asked for through the same path as everybody's."""
-        request = Request(
-            endpoint="embeddings", body={"model": ENCODER, "input": texts}, key=self._secret, priority=priority
-        )
-        answer = await self._path.gateway.answer(request)
-        if not answer.ok:
-            raise EngineError(f"embedding {len(texts)} passages failed with status {answer.status}: {answer.body}")
-        return np.array([row["embedding"] for row in answer.body["data"]], dtype=np.float32)
-
-    async def _search(self, call: SearchCall) -> list[Found]:
-        if call.store != "documents" or self._index is None:
-            raise NotFoundError(f"vector store {call.store!r} does not exist; there is: documents")
-        hits = await self._index.search(call.query, call.k, clearance=call.clearance, embed=self._embed)
-        return [
-            Found(
-                file_id=f"{hit.source}/{hit.path}",
-                filename=hit.path,
-                text=hit.text,
-                score=hit.score,
-                label=str(hit.label),
-                attributes={"title": hit.title, "source": hit.source},
-            )
-            for hit in hits
-        ]
+    async def _ask(self, request: Request) -> Answer:
+        """Ask in this server's own name."""
+        return await self._path.gateway.answer(msgspec.structs.replace(request, key=self._secret))
 
 
 def _left_to_others(what: str, id: str) -> None:
