@@ -26,7 +26,7 @@ from tokenworks.serving.traffic import Traffic
 
 if TYPE_CHECKING:
     from tokenworks.gateway.thinking.thought import Thought
-    from tokenworks.gateway.tracing import Traced
+    from tokenworks.gateway.traced import Traced
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,64}")
 

@@ -20,21 +20,11 @@ from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply
 from tokenworks.gateway.genai import operation
 from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.layers.measure import measure
+from tokenworks.gateway.traced import Traced
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.serving.answer import Chunks, Watched
 
 _propagator = TraceContextTextMapPropagator()
-
-
-class Traced:
-    """What is known of one request's spans while it is under way."""
-
-    __slots__ = ("root", "tracer", "waits_s")
-
-    def __init__(self, tracer: Tracer, root: Span) -> None:
-        self.tracer = tracer
-        self.root = root
-        self.waits_s = 0.0  # since when it waits for an engine, on the monotonic clock
 
 
 class Tracing:
