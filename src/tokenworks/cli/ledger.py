@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from tokenworks.cli.context import Context
+from tokenworks.cli.verifier import verifier
 from tokenworks.core.clock import iso
 
 group = typer.Typer(no_args_is_help=True, help="Read, sum and verify what happened.", rich_markup_mode=None)
@@ -51,7 +52,6 @@ def verify(
     witness: Annotated[list[Path] | None, typer.Option(help="Folder of a witness: what it saw must be there.")] = None,
 ) -> None:
     """Check every entry against its hash, the signed tree heads and witnesses; name what was changed, and where."""
-    from tokenworks.cli.proofs import verifier
     from tokenworks.ledger.signing import PUBLIC
     from tokenworks.ledger.verify import verify as check
     from tokenworks.ledger.watch import remembered

@@ -11,13 +11,11 @@ import typer
 
 from tokenworks.cli.context import Context
 from tokenworks.cli.ledger import group
+from tokenworks.cli.verifier import VKEY, verifier
 from tokenworks.core.clock import iso
 
 if TYPE_CHECKING:
-    from tokenworks.ledger.note import VerifierKey
     from tokenworks.ledger.watch import Look
-
-VKEY = "Verifier key NAME+ID+BASE64, or a file with it [default: this home's]."
 
 
 def register(_: typer.Typer) -> None:
@@ -129,16 +127,6 @@ def watch(
         if once:
             return
         time.sleep(every_s)
-
-
-def verifier(ours: Context, written: str | None) -> VerifierKey:
-    """Return the key that was given, as itself or in a file, or else this home's."""
-    from tokenworks.ledger.note import VerifierKey
-    from tokenworks.ledger.signing import PUBLIC, read_verifier
-
-    if written is None:
-        return read_verifier(ours.settings.home_path / "keys" / PUBLIC)
-    return VerifierKey.parse(written) if "+" in written else read_verifier(Path(written))
 
 
 def _text(path: Path) -> str:

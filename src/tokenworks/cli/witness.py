@@ -11,7 +11,7 @@ import typer
 
 from tokenworks.cli.context import Context
 from tokenworks.cli.ledger import group
-from tokenworks.cli.proofs import VKEY, verifier
+from tokenworks.cli.verifier import VKEY, verifier
 
 
 def register(_: typer.Typer) -> None:
