@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenworks.core.stage import Bench, silent
-from tokenworks.line.train._encoder_loop import Group, encoder_groups, run
+from tokenworks.core.stage import Bench
+from tokenworks.line.train._encoder_loop import Group, encoder_groups, run, steps_per_s
 from tokenworks.line.train._encoder_torch import Encoder, batches_by_length, embed_rows, pad
 from tokenworks.line.train._head import calibrate, fit_head, judge, noisy_nll
 from tokenworks.line.train._unlabelled import guesses
@@ -204,9 +203,6 @@ def measure_steps(
     encoder: Encoder, rows: Sequence[Ids], targets: Sequence[int], classes: int, *, bf16: bool, batch: int, seed: int
 ) -> float:
     """Return rows per second of real training steps. It spoils the encoder's weights."""
-    import tempfile
-    from pathlib import Path
-
     import torch
 
     short = use_own_words(encoder, rows)
@@ -215,14 +211,5 @@ def measure_steps(
     loop = Loop(steps=0, batch=batch, bf16=bf16, seed=seed, strength=1.0)
     step_loss = _StepLoss(encoder, head, short, torch.tensor(targets), loop)
     groups = [*encoder_groups(encoder, PEAK), Group({"head.weight": head[0], "head.bias": head[1]}, HEAD_PEAK)]
-    began = 0.0
-
-    def timed(step: int) -> Tensor:
-        nonlocal began
-        if step == WARM_STEPS:
-            began = time.perf_counter()
-        return step_loss(step % step_loss.per_epoch)
-
-    with tempfile.TemporaryDirectory() as folder:
-        run(groups, timed, WARM_STEPS + TIMED_STEPS, Path(folder) / "none", silent)
-    return TIMED_STEPS * min(batch, len(rows)) / (time.perf_counter() - began)
+    rate = steps_per_s(groups, lambda step: step_loss(step % step_loss.per_epoch), warm=WARM_STEPS, timed=TIMED_STEPS)
+    return rate * min(batch, len(rows))

@@ -6,13 +6,14 @@ is weights, moments and a number, and how often one is written cannot change the
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tokenworks.core.stage import Progress
+from tokenworks.core.stage import Progress, silent
 from tokenworks.line.train._checkpoint import load_tensors, save_tensors
 from tokenworks.line.train._encoder_torch import Encoder
 from tokenworks.line.train._uncompiled import uncompiled
@@ -84,6 +85,21 @@ def run(
     for tensor in tensors.values():
         tensor.requires_grad_(False)
     return losses
+
+
+def steps_per_s(groups: list[Group], loss_of: Callable[[int], Tensor], *, warm: int, timed: int) -> float:
+    """Return how fast `timed` real steps are, after `warm` others. It spoils the weights of `groups`."""
+    began = 0.0
+
+    def marked(step: int) -> Tensor:
+        nonlocal began
+        if step == warm:
+            began = time.perf_counter()
+        return loss_of(step)
+
+    with tempfile.TemporaryDirectory() as folder:
+        run(groups, marked, warm + timed, Path(folder) / "none", silent)
+    return timed / (time.perf_counter() - began)
 
 
 def _rate(step: int, steps: int) -> float:

@@ -7,7 +7,6 @@ mean, whichever finds most among documents that training never saw: the model is
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,10 @@ from numpy.typing import NDArray
 
 from tokenworks.core.corpus import read_parts
 from tokenworks.core.encoder_folder import Card
-from tokenworks.core.stage import Bench, Outputs, Stage, silent
+from tokenworks.core.stage import Bench, Outputs, Stage
 from tokenworks.line.train._click_pairs import Material, cheap, material
 from tokenworks.line.train._clicks import Clicked, read_clicks
-from tokenworks.line.train._encoder_loop import encoder_groups, run
+from tokenworks.line.train._encoder_loop import encoder_groups, run, steps_per_s
 from tokenworks.line.train._encoder_out import write_folder
 from tokenworks.line.train._encoder_torch import (
     Encoder,
@@ -283,20 +282,10 @@ class _StepLoss:
 
 def _rate(encoder: Encoder, base: Path, pairs: Sequence[Pair], bf16: bool, seed: int) -> float:
     """Return pairs per second of real training steps. It spoils the encoder's weights."""
-    import tempfile
-
     loss_of = _StepLoss(encoder, base, pairs, bf16, seed)
-    began = 0.0
-
-    def timed(step: int) -> Tensor:
-        nonlocal began
-        if step == WARM_STEPS:
-            began = time.perf_counter()
-        return loss_of(step % loss_of.per_epoch)
-
-    with tempfile.TemporaryDirectory() as folder:
-        run(encoder_groups(encoder, PEAK), timed, WARM_STEPS + TIMED_STEPS, Path(folder) / "none", silent)
-    return TIMED_STEPS * BATCH / (time.perf_counter() - began)
+    groups = encoder_groups(encoder, PEAK)
+    rate = steps_per_s(groups, lambda step: loss_of(step % loss_of.per_epoch), warm=WARM_STEPS, timed=TIMED_STEPS)
+    return rate * BATCH
 
 
 PLAN = Stage(name="train.embed.plan", version=VERSION, run=plan_embed)
