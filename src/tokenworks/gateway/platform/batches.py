@@ -11,7 +11,6 @@ from msgspec import Meta
 from tokenworks.core.clock import Clock
 from tokenworks.core.errors import NotFoundError
 from tokenworks.core.ids import new_id
-from tokenworks.core.label import Label
 from tokenworks.core.request import Endpoint
 from tokenworks.gateway.errors import ApiError, not_found
 from tokenworks.gateway.exchange import Exchange, Reply
@@ -21,7 +20,7 @@ from tokenworks.gateway.platform.elsewhere import Runner
 from tokenworks.gateway.platform.files import Files, require_purpose
 from tokenworks.gateway.platform.pages import page
 from tokenworks.gateway.platform.shelf import change
-from tokenworks.governance.keys import Principal
+from tokenworks.gateway.platform.theirs import all_theirs, one_theirs
 from tokenworks.store.nouns import Object
 from tokenworks.store.objects import Objects
 
@@ -101,8 +100,7 @@ class Batches:
     def list(self, call: Call) -> Any:
         """Return the caller's batches, newest first."""
         call.known("after", "limit")
-        part = page(call, [one for one in self._objects.of(KIND, call.who.tenant) if _may(call.who, one)])
-        return part.shown([shown(one) for one in part.objects])
+        return page(call, all_theirs(self._objects, KIND, call.who), shown)
 
     def get(self, call: Call) -> Any:
         """Return one batch."""
@@ -144,8 +142,8 @@ class Batches:
         return made
 
     def _find(self, call: Call) -> Object:
-        found = self._objects.get(KIND, call.targets[0])
-        if found is None or found.scope != call.who.tenant or not _may(call.who, found):
+        found = one_theirs(self._objects, KIND, call.targets[0], call.who)
+        if found is None:
             raise not_found(
                 f"batch {call.targets[0]!r} does not exist or is not yours; GET /v1/batches lists yours",
                 code="batch_not_found",
@@ -201,7 +199,3 @@ def shown(found: Object) -> dict[str, Any]:
         **{name: value for name, value in optional.items() if value is not None},
         **({"errors": errors} if batch.wrong else {}),
     }
-
-
-def _may(who: Principal, found: Object) -> bool:
-    return Label.parse(found.body["label"]) <= who.clearance

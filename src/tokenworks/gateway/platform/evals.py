@@ -121,8 +121,7 @@ class Evals:
         call.known("after", "limit", "order", "order_by")
         if call.query.get("order_by", "created_at") != "created_at":
             raise bad_request("order_by can be created_at alone here", param="order_by")
-        part = page(call, self._objects.of(KIND, call.who.tenant), order="asc")
-        return part.shown([shown(one) for one in part.objects])
+        return page(call, self._objects.of(KIND, call.who.tenant), shown, order="asc")
 
     def get(self, call: Call) -> Any:
         """Return one eval."""

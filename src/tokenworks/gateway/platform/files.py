@@ -20,6 +20,7 @@ from tokenworks.gateway.layers.authorise import require_scope
 from tokenworks.gateway.platform.call import Call, declared, reply
 from tokenworks.gateway.platform.multipart import Form, receive_form
 from tokenworks.gateway.platform.pages import page
+from tokenworks.gateway.platform.theirs import all_theirs, one_theirs
 from tokenworks.governance.keys import Principal
 from tokenworks.store.artifacts import ArtifactStore
 from tokenworks.store.nouns import Object
@@ -74,10 +75,9 @@ class Files:
         """Return the caller's files, newest first."""
         call.known("after", "limit", "order", "purpose")
         wanted = call.query.get("purpose")
-        found = [one for one in self._objects.of(KIND, call.who.tenant) if _may(call.who, one)]
+        found = all_theirs(self._objects, KIND, call.who)
         found = [one for one in found if wanted is None or one.body["purpose"] == wanted]
-        part = page(call, found, limit=10_000, most=10_000)
-        return part.shown([shown(one) for one in part.objects])
+        return page(call, found, shown, limit=10_000, most=10_000)
 
     def get(self, call: Call) -> Any:
         """Return one file."""
@@ -110,8 +110,8 @@ class Files:
 
     def find(self, who: Principal, id: str, *, param: str | None = None) -> Object:
         """Return the file; one of another tenant, or above the caller's clearance, does not exist."""
-        found = self._objects.get(KIND, id)
-        if found is None or found.scope != who.tenant or not _may(who, found):
+        found = one_theirs(self._objects, KIND, id, who)
+        if found is None:
             raise not_found(
                 f"file {id!r} does not exist or you may not use it; GET /v1/files lists yours",
                 code="file_not_found",
@@ -189,10 +189,6 @@ def require_purpose(file: Object, purpose: Literal["fine-tune", "evals", "batch"
         raise bad_request(
             f"file {file.id} was uploaded for {file.body['purpose']!r}; upload it with purpose {purpose!r}", param=param
         )
-
-
-def _may(who: Principal, found: Object) -> bool:
-    return Label.parse(found.body["label"]) <= who.clearance
 
 
 def _check(form: Form) -> None:

@@ -21,6 +21,7 @@ from tokenworks.gateway.platform.call import Call, call_of, reply
 from tokenworks.gateway.platform.files import Files, require_purpose
 from tokenworks.gateway.platform.pages import page
 from tokenworks.gateway.platform.shelf import add_once, change
+from tokenworks.gateway.platform.theirs import all_theirs, one_theirs
 from tokenworks.gateway.releases import Releases
 from tokenworks.gateway.served import Served
 from tokenworks.governance.keys import Principal
@@ -99,10 +100,9 @@ class Jobs:
         """Return the caller's jobs, newest first."""
         call.known("after", "limit", "metadata[")
         wanted = {name[len("metadata[") : -1]: value for name, value in call.query.items() if name[:9] == "metadata["}
-        found = [one for one in self._objects.of(KIND, call.who.tenant) if _may(call.who, one)]
+        found = all_theirs(self._objects, KIND, call.who)
         found = [one for one in found if wanted.items() <= one.body["metadata"].items()]
-        part = page(call, found)
-        return part.shown([shown(one) for one in part.objects])
+        return page(call, found, shown)
 
     def get(self, call: Call) -> Any:
         """Return one job."""
@@ -133,14 +133,12 @@ class Jobs:
     def events(self, call: Call) -> Any:
         """Return what happened to a job, the newest first."""
         call.known("after", "limit")
-        part = page(call, self._objects.of(EVENT, self._find(call).id))
-        return part.shown([_event(one) for one in part.objects])
+        return page(call, self._objects.of(EVENT, self._find(call).id), _event)
 
     def checkpoints(self, call: Call) -> Any:
         """Return the models that a job left, the newest first."""
         call.known("after", "limit")
-        part = page(call, self._objects.of(CHECKPOINT, self._find(call).id), limit=10)
-        return part.shown([_checkpoint(one) for one in part.objects])
+        return page(call, self._objects.of(CHECKPOINT, self._find(call).id), _checkpoint, limit=10)
 
     def _create(self, who: Principal, body: CreateJob, served: Served) -> Object:
         kind = KIND_OF.get(served.kind)
@@ -184,8 +182,8 @@ class Jobs:
         return made
 
     def _find(self, call: Call) -> Object:
-        found = self._objects.get(KIND, call.targets[0])
-        if found is None or found.scope != call.who.tenant or not _may(call.who, found):
+        found = one_theirs(self._objects, KIND, call.targets[0], call.who)
+        if found is None:
             raise not_found(
                 f"job {call.targets[0]!r} does not exist or is not yours; GET /v1/fine_tuning/jobs lists yours",
                 code="job_not_found",
@@ -273,10 +271,6 @@ def _checkpoint(found: Object) -> dict[str, Any]:
         "fine_tuning_job_id": found.scope,
         **found.body,
     }
-
-
-def _may(who: Principal, found: Object) -> bool:
-    return Label.parse(found.body["label"]) <= who.clearance
 
 
 def _name(base: str, suffix: str | None) -> str:

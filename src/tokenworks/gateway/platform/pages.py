@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tokenworks.gateway.errors import bad_request
@@ -10,8 +10,16 @@ from tokenworks.gateway.platform.call import Call
 from tokenworks.store.nouns import Object
 
 
-def page(call: Call, found: Sequence[Object], *, limit: int = 20, most: int = 100, order: str = "desc") -> Page:
-    """Return the part of `found`, oldest first, that `call` asks for."""
+def page(
+    call: Call,
+    found: Sequence[Object],
+    shown: Callable[[Object], dict[str, Any]],
+    *,
+    limit: int = 20,
+    most: int = 100,
+    order: str = "desc",
+) -> dict[str, Any]:
+    """Return OpenAI's list object with the part of `found`, oldest first, that `call` asks for, each as it is shown."""
     order = call.query.get("order", order)
     if order not in ("asc", "desc"):
         raise bad_request(f"order is {order!r}; it must be asc or desc", param="order")
@@ -22,25 +30,14 @@ def page(call: Call, found: Sequence[Object], *, limit: int = 20, most: int = 10
         if after not in ids:
             raise bad_request(f"after is {after!r}, which is not in this list; send the last id you got", param="after")
         ordered = ordered[ids.index(after) + 1 :]
-    return Page(ordered[:limit], len(ordered) > limit)
-
-
-class Page:
-    """Some objects of a list, and whether there are more."""
-
-    def __init__(self, objects: Sequence[Object], has_more: bool) -> None:
-        self.objects = objects
-        self._has_more = has_more
-
-    def shown(self, data: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Return OpenAI's list object over `data`, the objects as they are shown."""
-        return {
-            "object": "list",
-            "data": data,
-            "first_id": data[0]["id"] if data else "",
-            "last_id": data[-1]["id"] if data else "",
-            "has_more": self._has_more,
-        }
+    data = [shown(one) for one in ordered[:limit]]
+    return {
+        "object": "list",
+        "data": data,
+        "first_id": data[0]["id"] if data else "",
+        "last_id": data[-1]["id"] if data else "",
+        "has_more": len(ordered) > limit,
+    }
 
 
 def _number(text: str, most: int) -> int:

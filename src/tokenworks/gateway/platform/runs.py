@@ -23,8 +23,8 @@ from tokenworks.gateway.platform.pages import page
 from tokenworks.gateway.platform.running import LIVE, Run
 from tokenworks.gateway.platform.shelf import change
 from tokenworks.gateway.platform.sources import Completions, DataSource, FileId, check_source, refuse_unsupported
+from tokenworks.gateway.platform.theirs import cleared
 from tokenworks.gateway.releases import Releases
-from tokenworks.governance.keys import Principal
 from tokenworks.store.nouns import Object
 from tokenworks.store.objects import Objects
 
@@ -91,9 +91,8 @@ class Runs:
         call.known("after", "limit", "order", "status")
         found = self._objects.of(RUN, self._evals.find(call.who, call.targets[0]).id)
         wanted = call.query.get("status")
-        found = [one for one in found if _may(call.who, one) and wanted in (None, one.body["status"])]
-        part = page(call, found, order="asc")
-        return part.shown([shown(one) for one in part.objects])
+        found = [one for one in found if cleared(call.who, one) and wanted in (None, one.body["status"])]
+        return page(call, found, shown, order="asc")
 
     def get(self, call: Call) -> Any:
         """Return one run."""
@@ -130,8 +129,8 @@ class Runs:
             raise bad_request(f"status is {status!r}; it must be pass or failed", param="status")
         found = self._objects.of(ITEM, self._find(call).id)
         found = sorted(found, key=lambda one: one.id)
-        part = page(call, [one for one in found if not kept[status] or one.body["status"] in kept[status]], order="asc")
-        return part.shown([_item(one) for one in part.objects])
+        found = [one for one in found if not kept[status] or one.body["status"] in kept[status]]
+        return page(call, found, _item, order="asc")
 
     def item(self, call: Call) -> Any:
         """Return what was found for one row."""
@@ -151,7 +150,7 @@ class Runs:
     def _find(self, call: Call) -> Object:
         of = self._evals.find(call.who, call.targets[0])
         found = self._objects.get(RUN, call.targets[1])
-        if found is None or found.scope != of.id or not _may(call.who, found):
+        if found is None or found.scope != of.id or not cleared(call.who, found):
             raise not_found(f"run {call.targets[1]!r} of eval {of.id} does not exist", code="run_not_found")
         return found
 
@@ -187,7 +186,3 @@ def _models(of: Object, source: DataSource) -> list[str]:
         one.model for one in read_criteria(of.body["testing_criteria"]) if isinstance(one, LabelModel | ScoreModel)
     ]
     return [*judges, *([source.model] if isinstance(source, Completions) else [])]
-
-
-def _may(who: Principal, found: Object) -> bool:
-    return Label.parse(found.body["label"]) <= who.clearance

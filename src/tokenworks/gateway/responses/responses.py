@@ -82,8 +82,7 @@ class Responses:
         found, kept, chat, _ = self.find(call.who, call.targets[0])
         items = input_items(found.id, kept, chat)
         listed = [Object(kind=KIND, id=one["id"], scope="", body=one, created_at=0.0) for one in items]
-        part = page(call, listed)
-        return part.shown([one.body for one in part.objects])
+        return page(call, listed, lambda one: one.body)
 
     def find(
         self, who: Principal, id: str, param: str | None = None
