@@ -14,6 +14,8 @@ import msgspec
 
 from tokenworks.core.errors import ConfigError, StoreError
 from tokenworks.core.files import sync_folder
+from tokenworks.ledger.spending import day_of
+from tokenworks.ledger.sql.duck import batches
 from tokenworks.ledger.sql.tables import COLUMNS, Row
 from tokenworks.ledger.sql.views import Views
 
@@ -45,8 +47,6 @@ def export(views: Views, table: str, path: Path, form: Format, *, since: float |
 def _where(table: str, since: float | None) -> Where:
     columns = [column.name for column in COLUMNS[table]]
     if table == "usage":
-        from tokenworks.ledger.spending import day_of
-
         return ("WHERE day >= ? ORDER BY day, tenant, key_id, model", (day_of(since or 0.0),))
     assert "at" in columns, "every entry has a time"
     return ("WHERE at >= ? ORDER BY at, writer, idx", (since if since is not None else 0.0,))
@@ -92,8 +92,6 @@ def _csv(views: Views, table: str, where: Where, file: BinaryIO) -> int:
 
 
 def _parquet(views: Views, table: str, where: Where, file: BinaryIO) -> int:
-    from tokenworks.ledger.sql.duck import batches
-
     with batches(views, table, *where) as reader:
         import pyarrow.parquet  # an extra: what is missing was said by `batches`
 

@@ -16,6 +16,7 @@ from tokenworks.line.train._chat_tokens import Sample, Samples
 from tokenworks.line.train._sft import Recipe, Trainee, batch_loss, batches, trainee
 from tokenworks.line.train._uncompiled import uncompiled
 from tokenworks.line.train.causal.allocator import kept_memory
+from tokenworks.line.train.causal.budget import parse_budget
 
 SMALL = 60_000_000  # parameters: up to here all are trained, above only adapters
 PROBE_S = 3.0  # of each precision
@@ -54,8 +55,6 @@ def make_plan(
     `gentler` is the share of the usual learning rate, where none is given.
     """
     import torch
-
-    from tokenworks.line.train.causal.plan import parse_budget  # it imports torch
 
     wanted = parse_budget(budget)
     torch.set_num_threads(threads)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tokenworks.core.stage import Bench, Outputs, Stage
 from tokenworks.line.train._checkpoint import load_tensors, save_tensors
-from tokenworks.line.train._classify_full import Asked, Loop, Outcome, train_full
+from tokenworks.line.train._classify_full import Asked, Loop, Outcome, measure_steps, train_full
 from tokenworks.line.train._encoder_out import write_classifier
 from tokenworks.line.train._encoder_torch import Encoder, embed_rows, has_bf16, load_encoder, prepare
 from tokenworks.line.train._head import Choice, choose, fit_head
@@ -199,8 +199,6 @@ def _embed_rate(encoder: Encoder, rows: list[NDArray[np.int64]], bf16: bool) -> 
 
 def _train_rate(encoder: Encoder, rows: list[NDArray[np.int64]], data: Labelled, bf16: bool, seed: int) -> float:
     """Return fine-tuned rows per second over some real steps; the weights that they change are thrown away."""
-    from tokenworks.line.train._classify_full import measure_steps
-
     return measure_steps(encoder, rows, data.targets, len(data.classes), bf16=bf16, batch=BATCH, seed=seed)
 
 

@@ -22,6 +22,7 @@ from tokenworks.line.train._sampling import Sampling, stop_tokens
 from tokenworks.line.train._sft import Recipe, trainee
 from tokenworks.line.train._sft_out import write_product
 from tokenworks.line.train._sft_plan import RESERVE, SMALL, read_plan, usual_rate
+from tokenworks.line.train.causal.budget import parse_budget
 
 VERSION = "1"
 GENTLER = 0.1  # of the learning rate of supervised tuning
@@ -64,8 +65,6 @@ class GrpoPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 def _plan(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
     """Return {"plan"}: how many steps `params.budget` buys on this machine, from steps that are timed."""
-    from tokenworks.line.train.causal.plan import parse_budget  # it imports torch
-
     wanted = parse_budget(params.budget)
     prepare(bench.threads)
     base = bench.artifacts.folder(inputs["base"])

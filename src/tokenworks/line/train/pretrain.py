@@ -22,6 +22,7 @@ from tokenworks.core.ids import canonical_json
 from tokenworks.core.stage import Bench, Outputs, Stage
 from tokenworks.line.train._encoder_torch import prepare
 from tokenworks.line.train.causal.allocator import kept_memory
+from tokenworks.line.train.causal.budget import Budget, parse_budget
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from tokenworks.line.train.causal.llama import Shape
     from tokenworks.line.train.causal.loop import Trained
-    from tokenworks.line.train.causal.plan import Budget, Measured, Plan
+    from tokenworks.line.train.causal.plan import Measured, Plan
 
 VERSION = "1"
 METHOD = "Llama from scratch; Muon + AdamW, WSD schedule"
@@ -53,8 +54,6 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
 def _plan(inputs: Mapping[str, str], params: Params, bench: Bench) -> Outputs:
     prepare(bench.threads)
-    from tokenworks.line.train.causal.plan import parse_budget  # torch is heavy: only where a model is made
-
     started = time.monotonic()
     budget = parse_budget(params.budget)
     folder = bench.artifacts.folder(inputs["train"])

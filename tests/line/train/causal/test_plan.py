@@ -9,13 +9,12 @@ import torch
 
 from tokenworks.core.errors import ConfigError
 from tokenworks.line.train.causal.allocator import kept_memory
+from tokenworks.line.train.causal.budget import Budget, parse_budget
 from tokenworks.line.train.causal.loop import schedule
 from tokenworks.line.train.causal.plan import (
     MOST_EPOCHS,
-    Budget,
     choose,
     ladder,
-    parse_budget,
     tokens_per_s,
     windows_per_step,
 )

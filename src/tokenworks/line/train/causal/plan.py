@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -11,7 +10,7 @@ import msgspec
 import torch
 
 from tokenworks.core import scaling
-from tokenworks.core.errors import ConfigError
+from tokenworks.line.train.causal.budget import Budget
 from tokenworks.line.train.causal.llama import Llama, Shape, new_weights
 from tokenworks.line.train.causal.optimiser import PARTS, Optimiser
 
@@ -23,20 +22,10 @@ MOST_EPOCHS = (
 )
 BATCH_TOKENS = 4096
 FEWEST_STEPS = 200  # a smaller batch rather than fewer steps
-_BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(s|m|h|(?i:flops?|[kmbt]? ?tokens?))\s*")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _LADDER = (  # width, layers
     (64, 2), (128, 3), (192, 4), (256, 4), (320, 5), (384, 6),
     (512, 8), (640, 10), (768, 12), (1024, 16), (1536, 20), (2048, 24),
 )  # fmt: skip
-_MANY = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-
-
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """What pretraining may spend."""
-
-    kind: Literal["seconds", "flops", "tokens"]
-    amount: float
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,19 +60,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     unique_tokens: int  # about, in that share
     epochs: float
     measured: list[Measured]
-
-
-def parse_budget(text: str) -> Budget:
-    """Return the budget in `text`: "90s", "3m", "1h", "2e15 flops" or "2M tokens"."""
-    found = _BUDGET.fullmatch(text)
-    if not found or float(found[1]) <= 0:
-        raise ConfigError(f'budget {text!r} is not understood; write "90s", "3m", "2e15 flops" or "2M tokens"')
-    amount, unit = float(found[1]), found[2].lower()
-    if unit in _SECONDS:
-        return Budget(kind="seconds", amount=amount * _SECONDS[unit])
-    if unit.startswith("flop"):
-        return Budget(kind="flops", amount=amount)
-    return Budget(kind="tokens", amount=amount * _MANY[unit.removesuffix("s").removesuffix("token").strip()])
 
 
 def ladder(vocabulary: int, context: int) -> Iterator[Shape]:
