@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
@@ -42,7 +41,7 @@ def test_a_grant_is_made_with_a_budget_and_shows_what_it_came_to(tmp_path: Path)
         entry = RequestEntry(
             at=time.time(), request_id="req-1", grant=grant, engine="e", prompt_tokens=40, price_micro=30_000, **common
         )
-        asyncio.run(factory.ledger.record(entry))
+        factory.ledger.append(entry)
     (listed,) = tokenworks(tmp_path, "grant", "list").stdout.splitlines()[1:]
     assert "40 of 90000 tokens, 0.03 of 2.5 money, 1 of 200 requests" in listed
     (shown,) = json.loads(tokenworks(tmp_path, "--json", "grant", "list").stdout)
