@@ -192,7 +192,7 @@ def _start(
         return subprocess.Popen(
             ["taskset", "-c", str(core), *command],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE if "_peers_gateway.py" in " ".join(command) else file,
+            stdout=subprocess.PIPE if "_peers_start.py" in " ".join(command) else file,
             stderr=file,
             env=os.environ | (environ or {}),
         )
