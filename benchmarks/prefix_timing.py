@@ -2,12 +2,13 @@
 
     python benchmarks/prefix_timing.py [--rounds 150] [--folder DIR] [--engine openvino]
 
-The gateway is `tokenworks serve` with every duty on, its engine the embedded one with its prefix cache. In each round,
-in random order, the same caller asks for one token after prompts of about 250: one that nobody has asked before, one
-that another tenant has just asked, one that its own tenant has just asked under another label, and, as the control, one
-that it has just asked itself. Before each, somebody asks something, so that only the prompt differs. The classifier
-says "asked before" below any threshold: its AUC over thresholds is the probability that an answer to an asked prompt
-comes sooner than one to a fresh prompt (Mann-Whitney; Fawcett 2006). Intervals: percentile bootstrap over rounds.
+The gateway is `tokenworks serve` with every duty on, its engine the embedded one with its prefix cache. In each
+round, in random order, the same caller asks for one token after prompts of about 250: one that nobody has asked
+before, one that another tenant has just asked, one that it asked before another prompt, one that its own tenant has
+just asked under another label, and, as the control, one that it has just asked itself. Before each, somebody asks
+something, so that only the prompt differs. The classifier says "asked before" below any threshold: its AUC over
+thresholds is the probability that an answer to an asked prompt comes sooner than one to a fresh prompt (Mann-Whitney;
+Fawcett 2006). Intervals: percentile bootstrap over rounds.
 Writes results/prefix-timing.json and .md.
 """
 
@@ -32,9 +33,11 @@ from tokenworks.core.label import Label
 from tokenworks.factory import Factory
 from tokenworks.factory.doctor import machine
 
+BETWEEN = "another tenant's, and somebody's other prompt since"
 ARMS = {
     "fresh": ("other", "internal"),  # who asks before, under which label: here another prompt
     "another tenant's": ("other", "internal"),
+    BETWEEN: ("other", "internal"),
     "another label's": ("caller", "confidential"),
     "its own": ("caller", "internal"),
 }
@@ -72,6 +75,8 @@ def measure(gateway: Gateway, home: Path, prompts: Prompts, rounds: int) -> dict
             who, label = ARMS[arm]
             asked, mine = (f"{number} {''.join(prompts.take(PIECES))}" for _ in range(2))
             callers[who].ask(mine if arm != "fresh" else asked, label)
+            if arm == BETWEEN:
+                callers[who].ask(asked, label)
             took_s = callers["caller"].ask(mine, "internal")
             if number >= 0:
                 times_s[arm].append(took_s)
