@@ -23,7 +23,7 @@ from pathlib import Path
 
 from generation import Prompts, make_model
 from tokenworks.factory.doctor import machine
-from tokenworks.metering.attribution.account import Account, Work
+from tokenworks.metering.attribution.account import Account, Split, Work
 from tokenworks.metering.attribution.meterer import Meterer
 from tokenworks.metering.attribution.page import new_page
 from tokenworks.metering.calibration import Calibration
@@ -51,6 +51,14 @@ class Timed(Account):
         super().leave(began_s, shares)
         self.own_s += time.thread_time() - core_s
         self.steps += 1
+
+    def hold(self, began_s: float, shares: Split) -> float:
+        """Count, and be counted."""
+        core_s = time.thread_time()
+        ended_s = super().hold(began_s, shares)
+        self.own_s += time.thread_time() - core_s
+        self.steps += 1
+        return ended_s
 
 
 async def in_place(engine: Engine, prompts: Prompts, pages: Path, chosen: argparse.Namespace) -> dict[str, float]:

@@ -7,7 +7,7 @@ be read from, however much of its prompt was known already.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,11 +71,14 @@ class Steps:
         """Take in an answer; without `work` nobody wants to know."""
         if work is not None:
             self._account = work.account
+            self._account.share_held()
             self._members[key] = _Member(work, 0, prompt_tokens, begun)
             self._reading = True
 
     def drop(self, key: Hashable) -> None:
         """The answer has ended."""
+        if self._account is not None:
+            self._account.share_held()
         member = self._members.pop(key, None)
         if member is not None and member.work.timeline is not None:
             member.end(member.work.timeline, _Count(self._made, self._seated), self._ended_s)
@@ -89,7 +92,20 @@ class Steps:
         try:
             step()
         finally:
-            self._account.leave(began_s, self._shares)
+            if self._reading:
+                self._account.leave(began_s, self._shares)
+            else:  # each has one token more, and nothing else will have changed when they are split
+                self._ended_s = self._account.hold(began_s, self._shares_of)
+
+    def _shares_of(self, held: Sequence[float]) -> list[tuple[Work, float]]:
+        """Return what each member has of all the steps that took `held` seconds."""
+        members, ended_s = list(self._members.values()), self._ended_s
+        sums = [0.0] * len(members)
+        for seconds in held:
+            for place, (_, share_s) in enumerate(self._shares(seconds)):
+                sums[place] += share_s
+        self._ended_s = ended_s  # of the last of them, which is known better
+        return [(member.work, share_s) for member, share_s in zip(members, sums, strict=True)]
 
     def _shares(self, seconds: float) -> list[tuple[Work, float]]:
         taken, works = self._tokens(seconds), [member.work for member in self._members.values()]

@@ -61,6 +61,12 @@ class Machine:
         self.idle(seconds, watts)
         self.account.leave(began_s, lambda took_s: [(work, took_s / len(works)) for work in works])
 
+    def held_step(self, seconds: float, *works: Work, watts: float = 150.0) -> None:
+        """Run the same, split later."""
+        began_s = self.account.enter()
+        self.idle(seconds, watts)
+        self.account.hold(began_s, lambda held: [(work, sum(held) / len(works)) for work in works])
+
 
 @pytest.fixture
 def new_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Machine]:

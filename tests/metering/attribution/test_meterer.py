@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,25 @@ def test_those_who_share_a_step_share_its_joules(machine: Any) -> None:
     machine.step(0.2, other)
     joules = [work.tell().joules for work in (one, other)]
     assert joules == pytest.approx([30.0, 60.0], rel=0.02)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.floats(0.01, 0.3), st.floats(60, 400), st.booleans()), min_size=1, max_size=30))
+def test_steps_that_are_split_later_come_to_the_same(
+    new_machine: Callable[..., Any], steps: list[tuple[float, float, bool]]
+) -> None:
+    told = []
+    for name in ("step", "held_step"):
+        machine = new_machine(f"{name}-{time.monotonic_ns()}")
+        steady(machine)
+        works = [machine.account.begin(), machine.account.begin()]
+        for seconds, watts, over in steps:
+            getattr(machine, name)(seconds, *works, watts=watts)
+            if over:  # a span ends between two steps
+                machine.meterer.turn()
+        machine.account.share_held()
+        told.append([(work.tell().engine_s, work.tell().joules) for work in works])
+    assert told[0] == [pytest.approx(each) for each in told[1]]
 
 
 def test_a_long_request_is_settled_by_the_span_and_not_by_what_was_foreseen(machine: Any) -> None:
