@@ -84,11 +84,6 @@ def use(root: Path | None = None) -> bool:
     return False
 
 
-def in_use() -> bool:
-    """Return whether this process runs the compiled form."""
-    return any(isinstance(finder, _Finder) for finder in sys.meta_path)
-
-
 class _Finder(MetaPathFinder):
     """Finds the compiled modules under a folder, and nothing else."""
 

@@ -62,9 +62,8 @@ def _built(work: Path) -> Path:
     config.write_text(_CONFIG)
     files = [f"{GROUP}/{module.replace('.', '/')}.py" for module in MODULES]
     (work / "setup.py").write_text(_SETUP.format(group=GROUP, options=["--config-file", str(config), *files]))
-    words = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", "made"]
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(words, cwd=work, env=kept, capture_output=True, text=True, check=False)
+    words = [sys.executable, "-E", "setup.py", "-q", "build_ext", "--build-lib", "made"]
+    done = subprocess.run(words, cwd=work, capture_output=True, text=True, check=False)
     if done.returncode:
         headers = Path(sysconfig.get_path("include")) / "Python.h"
         hint = "" if headers.exists() else f"; Python's headers are missing ({headers}): install python3-dev"
