@@ -63,7 +63,8 @@ def test_a_note_bears_both_and_either_alone_is_not_enough() -> None:
     assert BOTH.public.verified(Note("text\n", note.signatures[1:])) is None
     for number in range(2):
         wrong = [*note.signatures]
-        wrong[number] = Signature(wrong[number].name, wrong[number].key_id, wrong[number].value[:-1] + b"\0")
+        value = wrong[number].value
+        wrong[number] = Signature(wrong[number].name, wrong[number].key_id, value[:-1] + bytes([value[-1] ^ 1]))
         with pytest.raises(IntegrityError, match="does not fit the text"):
             BOTH.public.verified(Note("text\n", tuple(wrong)))
     with pytest.raises(IntegrityError, match="does not fit the text"):

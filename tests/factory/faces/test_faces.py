@@ -18,6 +18,7 @@ def test_a_server_answers_in_every_form_and_writes_each_down_once(server):
     checked = client.moderations.with_raw_response.create(input="write to anna@klinik-nord.de")
     kept = client.responses.with_raw_response.create(model=writer, input="a card", max_output_tokens=4)
     assert said.parse().usage.output_tokens > 0
+    assert ranked.status_code == 200, ranked.text
     assert ranked.json()["results"][0]["index"] == 1
     assert checked.parse().results[0].flagged
     assert client.responses.retrieve(kept.parse().id).output_text == kept.parse().output_text
