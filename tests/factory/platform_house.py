@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx
 import msgspec
 import openai
 import psutil
@@ -94,6 +95,12 @@ class Server:
 
     def client(self, key: str = "") -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=3, timeout=120)
+
+    def warm(self, model: str) -> None:
+        """Return when the engine of `model` answers: clients without retries are refused while it starts."""
+        words = {"model": model, "input": "hello"}
+        headers = {"authorization": f"Bearer {self.key}"}
+        until(lambda: httpx.post(f"{self.url}/v1/embeddings", json=words, headers=headers, timeout=60).is_success)
 
     def new_key(self, tenant: str, **options) -> str:
         with Factory(home=self.home, role="tests") as factory:

@@ -8,6 +8,7 @@ from factory.platform_house import name_of
 
 def test_a_server_answers_in_every_form_and_writes_each_down_once(server):
     client, encoder, writer = server.client(), name_of(server, "bert"), name_of(server, "llama")
+    server.warm(encoder)
     with anthropic.Anthropic(base_url=server.url, api_key=server.key) as other:
         said = other.messages.with_raw_response.create(
             model=writer, max_tokens=4, messages=[{"role": "user", "content": "a card"}]
