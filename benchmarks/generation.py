@@ -117,6 +117,10 @@ class Prompts:
         self._ids = self._tokenizer.encode("\n".join(topics.values())).ids
         self._place = 0
 
+    def tokens(self, prompt: str) -> int:
+        """Return how many tokens `prompt` has."""
+        return len(self._tokenizer.encode(prompt).ids)
+
     def take(self, count: int) -> list[str]:
         """Return the next `count` prompts."""
         found = []

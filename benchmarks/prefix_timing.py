@@ -6,9 +6,10 @@ The gateway is `tokenworks serve` with every duty on, its engine the embedded on
 round, in random order, the same caller asks for one token after prompts of about 250: one that nobody has asked
 before, one that another tenant has just asked, one that it asked before another prompt, one that its own tenant has
 just asked under another label, and, as the control, one that it has just asked itself. Before each, somebody asks
-something, so that only the prompt differs. The classifier says "asked before" below any threshold: its AUC over
-thresholds is the probability that an answer to an asked prompt comes sooner than one to a fresh prompt (Mann-Whitney;
-Fawcett 2006). Intervals: percentile bootstrap over rounds.
+something just as long, so that only the prompt differs: libraries keep what they worked out for the shape of the step
+before. A fresh prompt behind one of another length says what that alone comes to. The classifier says "asked before"
+below any threshold: its AUC over thresholds is the probability that an answer to an asked prompt comes sooner than one
+to a fresh prompt (Mann-Whitney; Fawcett 2006). Intervals: percentile bootstrap over rounds.
 Writes results/prefix-timing.json and .md.
 """
 
@@ -34,8 +35,10 @@ from tokenworks.factory import Factory
 from tokenworks.factory.doctor import machine
 
 BETWEEN = "another tenant's, and somebody's other prompt since"
+RESHAPED = "fresh, behind one of another length"
 ARMS = {
     "fresh": ("other", "internal"),  # who asks before, under which label: here another prompt
+    RESHAPED: ("other", "internal"),
     "another tenant's": ("other", "internal"),
     BETWEEN: ("other", "internal"),
     "another label's": ("caller", "confidential"),
@@ -73,14 +76,23 @@ def measure(gateway: Gateway, home: Path, prompts: Prompts, rounds: int) -> dict
     for number in range(-5, rounds):  # the first five warm up
         for arm in rng.sample(list(ARMS), len(ARMS)):
             who, label = ARMS[arm]
-            asked, mine = (f"{number} {''.join(prompts.take(PIECES))}" for _ in range(2))
-            callers[who].ask(mine if arm != "fresh" else asked, label)
+            asked, mine = pair(prompts, alike=arm != RESHAPED)
+            callers[who].ask(mine if arm not in ("fresh", RESHAPED) else asked, label)
             if arm == BETWEEN:
                 callers[who].ask(asked, label)
             took_s = callers["caller"].ask(mine, "internal")
             if number >= 0:
                 times_s[arm].append(took_s)
     return times_s
+
+
+def pair(prompts: Prompts, *, alike: bool) -> tuple[str, str]:
+    """Return two prompts that nobody has asked, as long as each other in tokens, or not."""
+    mine = "".join(prompts.take(PIECES))
+    while True:
+        asked = "".join(prompts.take(PIECES))
+        if (prompts.tokens(asked) == prompts.tokens(mine)) == alike:
+            return asked, mine
 
 
 class Caller:

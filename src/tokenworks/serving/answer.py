@@ -26,6 +26,55 @@ class Chunks(Protocol):
         ...
 
 
+class Flowing:
+    """Chunks of which those that are here can also be had without a task, which costs several times more."""
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return some more bytes, never none."""
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Want no more. Harmless after the end."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it is known that nothing follows the chunk returned last."""
+        return False
+
+    def at_hand(self) -> bytes | None:
+        """Return all that is here, empty where that is nothing yet; None: what comes next has to be awaited."""
+        return None
+
+    def when_more(self, call: Callable[[], None] | None) -> bool:
+        """Have `call` made whenever something may be at hand, or no more; return whether it will be."""
+        return False
+
+
+class Passing(Flowing):
+    """Chunks made of those of others."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
+
+    def at_hand(self) -> bytes | None:
+        """Return what they have at hand."""
+        chunks = self._chunks
+        return chunks.at_hand() if isinstance(chunks, Flowing) else None
+
+    def when_more(self, call: Callable[[], None] | None) -> bool:
+        """Ask them to call."""
+        chunks = self._chunks
+        return isinstance(chunks, Flowing) and chunks.when_more(call)
+
+    async def aclose(self) -> None:
+        """Want no more."""
+        await self._chunks.aclose()
+
+
 class EngineCall(msgspec.Struct, frozen=True, kw_only=True):
     """A request for one model version."""
 
@@ -51,16 +100,12 @@ class EngineAnswer(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = ""  # name of the engine that answered
 
 
-class Watched:
+class Watched(Passing):
     """Chunks that call `done` exactly once: at their end, when they fail, or when they are closed."""
 
     def __init__(self, chunks: Chunks, done: Callable[[], None]) -> None:
-        self._chunks = chunks
+        super().__init__(chunks)
         self._done: Callable[[], None] | None = done
-
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
 
     async def __anext__(self) -> bytes:
         """Return some more bytes."""

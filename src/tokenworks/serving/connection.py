@@ -52,6 +52,12 @@ class Connection:
         self._patience_s = 0.0
         self._traffic: Traffic | None = None
         self._told: Told | None = None
+        self._call: Callable[[], None] | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether the rest of the answer will not come; `more` says why."""
+        return self._error is not None
 
     @property
     def usable(self) -> bool:
@@ -113,9 +119,13 @@ class Connection:
         self._more = self._loop.create_future()
         return self._more
 
+    def when_more(self, call: Callable[[], None] | None) -> None:
+        """Have `call` made whenever more of the body has come, at its end, and when it breaks; None: no more."""
+        self._call = call
+
     def close(self) -> None:
         """Hang up at once: the engine sees it and stops working."""
-        self._told = None
+        self._told = self._call = None
         self._stop_timer()
         self._transport.abort()
 
@@ -148,6 +158,10 @@ class Connection:
             if self.complete:
                 self._tell(None)
             return
+        if self._call is not None and self._buffer:
+            self._call()
+        if self._call is not None and self.complete:
+            self._call()
         if self._buffered > HIGH_WATER_BYTES and not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -159,6 +173,8 @@ class Connection:
         if not self.complete and exc is None and self._ends_with_connection():
             self.on_message_complete()
             self._tell(None)
+            if self._call is not None:
+                self._call()
         elif self._error is None:
             reason = f": {exc}" if exc else ""
             self._fail(
@@ -236,6 +252,8 @@ class Connection:
         self._wake()
         self._transport.abort()
         self._tell(error)
+        if self._call is not None:
+            self._call()
 
     def _tell(self, error: EngineError | None) -> None:
         told, self._told = self._told, None

@@ -13,12 +13,12 @@ from pathlib import Path
 from tokenworks import parts
 from tokenworks.core.destination import Destination
 from tokenworks.core.errors import ConfigError, NotFoundError
-from tokenworks.serving.answer import EngineAnswer, EngineCall, Watched
+from tokenworks.serving.answer import EngineAnswer, EngineCall
 from tokenworks.serving.child import host_command
 from tokenworks.serving.choose import ROOM, choose_engine, choose_for
 from tokenworks.serving.engine import Options
 from tokenworks.serving.followed import EngineAt, Followed, Reach
-from tokenworks.serving.link import Link
+from tokenworks.serving.link import Link, answer_of
 from tokenworks.serving.member import Local, Member, Remote
 from tokenworks.serving.supervisor import EngineStatus, NotReadyError, Policy, Supervisor
 from tokenworks.serving.traffic import Traffic
@@ -136,19 +136,11 @@ class Pool:
         traffic = Traffic(member.destination, member.address)
         call.traffic.append(traffic)
         try:
-            body = member.addressed(call)
-            response = await upstream.request("POST", call.path, body, headers, traffic=traffic)
-            kind = response.headers.get(b"content-type", b"application/json").decode("latin-1")
-            streaming = call.stream and response.status == 200 and kind.startswith("text/event-stream")
-            answer = Watched(response, member.exit) if streaming else await response.read()
+            response = await upstream.request("POST", call.path, member.addressed(call), headers, traffic=traffic)
         except BaseException:
             member.exit()
             raise
-        if not streaming:
-            member.exit()
-        return EngineAnswer(
-            status=response.status, body=answer, headers=(("content-type", kind),), engine=member.engine
-        )
+        return await answer_of(call, response, member)
 
     def link(self, ref: str) -> Link | None:
         """Return a kept connection to the engine of `ref`, None where one would have to be waited for."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
-from typing import Self, cast
+from collections.abc import Callable, Iterable
+from typing import cast
 
 from tokenworks.core.errors import EngineError
 from tokenworks.serving.address import Address
+from tokenworks.serving.answer import Flowing
 from tokenworks.serving.connection import Connection, LostError
 from tokenworks.serving.traffic import Traffic
 
@@ -24,7 +25,7 @@ class UnreachedError(EngineError):
     """No connection came about: nothing was sent."""
 
 
-class Response:
+class Response(Flowing):
     """Status and headers of an answer, and its body on demand. Read it to the end, or `close` it."""
 
     def __init__(self, connection: Connection, upstream: Upstream) -> None:
@@ -44,9 +45,20 @@ class Response:
         finally:
             self.close()
 
-    def __aiter__(self) -> Self:
-        """Return itself: the body as it arrives."""
-        return self
+    def at_hand(self) -> bytes | None:
+        """Return what has arrived of the body, without waiting for more."""
+        connection = self._connection
+        if self._closed or connection.broken:
+            return None
+        part = connection.arrived()
+        return b"" if part is None else part or None
+
+    def when_more(self, call: Callable[[], None] | None) -> bool:
+        """Have `call` made when more has arrived, and at the end."""
+        if self._closed:
+            return False
+        self._connection.when_more(call)
+        return True
 
     async def __anext__(self) -> bytes:
         """Return some more of the body."""
@@ -77,6 +89,7 @@ class Response:
         """
         if not self._closed:
             self._closed = True
+            self._connection.when_more(None)
             self._upstream.done(self._connection)
 
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from gateway.conftest import House
 from tokenworks.core.label import Label
 from tokenworks.gateway.http.incoming import Incoming
+from tokenworks.gateway.plain.plain import Run
 from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.grants import Rights
 from tokenworks.governance.limits import Limit, Subject
@@ -41,6 +42,7 @@ ANSWER = {"id": "c", "object": "chat.completion", "created": 1, "model": "m",
 FRESH_S = 60.0  # a busy machine takes longer for a request than the houses of other tests remember anything
 WELL = {"messages": [{"role": "user", "content": "well"}]}
 HOW = ("well", "no usage", "nonsense", "refuses", "fails", "half", "hangs up once", "hangs up", "large")
+EVENTS = 5  # with text, of a stream
 
 
 class Engine(BaseHTTPRequestHandler):
@@ -63,6 +65,9 @@ class Engine(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         status = {"refuses": 400, "fails": 500}.get(how, 200)
+        if body.get("stream") and status == 200:
+            self.stream(how)
+            return
         answer: dict[str, Any] = {"error": {"message": how, "code": "x"}} if status != 200 else copy.deepcopy(ANSWER)
         if how == "no usage":
             del answer["usage"]
@@ -76,8 +81,36 @@ class Engine(BaseHTTPRequestHandler):
         self.wfile.write(data[:40] if how == "half" else data)
         self.close_connection = how == "half"
 
+    def stream(self, how: str) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        events = [delta("y" * 90_000 if how == "large" else f" t{number}") for number in range(EVENTS)]
+        if how != "no usage":
+            used = {"prompt_tokens": 9, "completion_tokens": EVENTS, "total_tokens": 9 + EVENTS}
+            events.append({"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": used})
+        said = [b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n" for event in events]
+        said.append(b"data: [DONE]\n\n")
+        if how == "nonsense":
+            said[2] = b'data: {"error":{"message":"out of memory"}}\n\n'
+        for number, event in enumerate(said):
+            if how == "half" and number == 3:
+                self.close_connection = True
+                return
+            time.sleep(0.3 if how == "slow" else 0.002 * (number % 2))
+            half = len(event) // 2  # arrives in pieces that are no events
+            for part in (event[:half], event[half:]):
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+        self.wfile.write(b"0\r\n\r\n")
+
     def log_message(self, *words: object) -> None:
         """Say nothing."""
+
+
+def delta(text: str) -> dict[str, Any]:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
 
 
 class Both:
@@ -175,7 +208,8 @@ fields = st.fixed_dictionaries(
     optional={
         "max_tokens": st.integers(0, 50), "user": st.sampled_from(["ann", ""]), "store": st.booleans(),
         "n": st.integers(1, 3), "temperature": st.floats(0, 3), "service_tier": st.sampled_from(["flex", "auto"]),
-        "metadata": st.just({"conversation": "c-1"}), "unknown": st.just(1), "stream": st.just(False),
+        "metadata": st.just({"conversation": "c-1"}), "unknown": st.just(1), "stream": st.booleans(),
+        "stream_options": st.sampled_from([{"include_usage": True}, {}]),
     },
 )  # fmt: skip
 rare = st.dictionaries(
@@ -200,7 +234,16 @@ def test_both_forms_answer_and_record_the_same(both: Both, fields: dict[str, Any
 
 
 @pytest.mark.parametrize("how", HOW)
-@pytest.mark.parametrize("more", [{}, {"max_tokens": 7, "user": "ann"}], ids=["bare", "more"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"max_tokens": 7, "user": "ann"},
+        {"stream": True},
+        {"stream": True, "stream_options": {"include_usage": True}},
+    ],
+    ids=["bare", "more", "stream", "with usage"],
+)
 def test_whatever_the_engine_does_both_forms_make_the_same_of_it(both: Both, how: str, more: dict[str, Any]) -> None:
     for server in (both.listed, both.short):
         both.ask(server, WELL)  # makes a connection where there is none
@@ -217,7 +260,8 @@ def test_whatever_the_engine_does_both_forms_make_the_same_of_it(both: Both, how
 def test_what_either_form_reserved_is_given_back(both: Both) -> None:
     for how in HOW:
         for server in (both.short, both.listed):
-            both.ask(server, {"messages": [{"role": "user", "content": how}]})
+            for stream in (False, True):
+                both.ask(server, {"messages": [{"role": "user", "content": how}], "stream": stream})
     counters = both.house.gateway.limit._counters
     both.house.wait_until(lambda: not [name for name in counters.held if "plain-" in name])
     assert both.house.gateway.admit.in_flight == 0
@@ -237,6 +281,58 @@ def test_a_caller_who_hangs_up_stops_the_engine_and_is_recorded_once(both: Both)
     both.house.wait_until(lambda: len(cancelled(both)) > entries)
     assert {(entry.status, entry.completion_tokens) for entry in cancelled(both)[entries:]} == {(499, 0)}
     assert both.house.gateway.admit.in_flight == 0
+
+
+@pytest.mark.parametrize("events", [0, 1, 2])
+def test_who_hangs_up_on_a_stream_is_charged_for_what_was_passed_on(both: Both, events: int) -> None:
+    """Never for more than the engine had said by then, nor for less than the caller has read."""
+    both.ask(both.short, WELL)
+    before = len(cancelled(both))
+    client, taken = both.clients[both.short.address], both.taken
+    body = {"model": "plain", "messages": [{"role": "user", "content": "slow"}], "stream": True}
+    with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        lines = answer.iter_lines()
+        for _ in range(events):
+            assert next(line for line in lines if line.startswith("data: "))
+    assert both.taken == taken + 1
+    both.house.wait_until(lambda: len(cancelled(both)) > before)
+    [entry] = cancelled(both)[before:]
+    assert (entry.status, entry.outcome) == (499, "cancelled")
+    assert events <= entry.completion_tokens < EVENTS
+    both.house.wait_until(lambda: both.house.gateway.admit.in_flight == 0)
+
+
+@pytest.mark.parametrize(("how", "stream"), [("slow", True), ("fails", False)])
+def test_who_hangs_up_in_the_moment_of_handing_over_leaves_one_entry_and_nothing_held(
+    both: Both, monkeypatch: pytest.MonkeyPatch, how: str, stream: bool
+) -> None:
+    both.ask(both.short, WELL)
+    before, follow = both.house.entries(), Run._follow
+
+    def followed(run: Run, *given: Any) -> None:
+        follow(run, *given)
+        run.stop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_follow", followed)
+        answer = both.ask(both.short, {"messages": [{"role": "user", "content": how}], "stream": stream})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "shutting_down")
+    both.house.wait_until(lambda: len(both.house.entries()) > len(before))
+    [entry] = both.house.entries()[len(before) :]
+    assert (entry.outcome, entry.completion_tokens) == ("cancelled" if stream else "failed", 0)
+    both.house.wait_until(lambda: both.house.gateway.admit.in_flight == 0)
+    held = both.house.gateway.limit._counters.held
+    both.house.wait_until(lambda: not [name for name in held if "plain-" in name])
+
+
+def test_a_stream_ends_at_its_deadline(both: Both) -> None:
+    body = {"messages": [{"role": "user", "content": "slow"}], "stream": True}
+    answer = both.ask(both.short, body, {"x-tokenworks-deadline-ms": "1200"})
+    last = answer.text.strip().split("\n\n")[-1]
+    assert (answer.status_code, json.loads(last[6:])["error"]["code"]) == (200, "deadline_exceeded")
+    entry = both.house.entry(answer.headers["x-request-id"])
+    assert (entry.outcome, entry.status) == ("failed", 504)
+    assert answer.text.count('"delta"') == entry.completion_tokens < EVENTS
 
 
 def cancelled(both: Both) -> list[RequestEntry]:

@@ -68,6 +68,7 @@ class Incoming:
         "_broken",
         "_chunked",
         "_expects",
+        "_head_kept",
         "_held",
         "_keep_alive",
         "_more",
@@ -107,6 +108,7 @@ class Incoming:
         self._body: list[bytes] = []
         self._size = 0
         self._held = False
+        self._head_kept = b""
         self._more: asyncio.Future[None] | None = None
         self._broken: BrokenError | None = None
         self.watcher: Watcher | None = None
@@ -185,26 +187,41 @@ class Incoming:
         self._wire.write(self._opening(status, f"{lines}content-length: {len(body)}\r\n") + body)
 
     def begin(self, status: int, headers: Headers) -> None:
-        """Send the head of an answer that comes piece by piece; where it says its length, that frames it."""
+        """Begin an answer that comes piece by piece; where it says its length, that frames it.
+
+        Its head leaves with the first piece, or with `flush`: each way out costs as much as a layer or two.
+        """
         self.begun = True
         if any(name == "content-length" for name, _ in headers):
             self._chunked = False  # both at once are no HTTP (RFC 9112, 6.2)
         elif not self._chunked:
             self._keep_alive = False  # for HTTP/1.0 the end of the connection is the end of the answer
-        self._wire.write(self._head(status, headers, "transfer-encoding: chunked\r\n" if self._chunked else ""))
+        self._head_kept = self._head(status, headers, "transfer-encoding: chunked\r\n" if self._chunked else "")
+
+    def flush(self) -> None:
+        """Send the head, if that has not left yet."""
+        head, self._head_kept = self._head_kept, b""
+        if head:
+            self._wire.write(head)
 
     def write(self, chunk: bytes) -> asyncio.Future[None] | None:
         """Send a part of it; return what to wait for while the caller reads too slowly."""
         if self.method == "HEAD" or not chunk:
             return None
-        self._wire.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+        head, self._head_kept = self._head_kept, b""
+        self._wire.write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk) if self._chunked else head + chunk)
         return self._wire.drained()
 
-    def finish(self) -> None:
-        """Send the end of it."""
+    def finish(self, chunk: bytes = b"") -> None:
+        """Send the end of it, behind a last `chunk`."""
         self.finished = True
-        if self._chunked and self.method != "HEAD":
-            self._wire.write(b"0\r\n\r\n")
+        head, self._head_kept = self._head_kept, b""
+        if self.method == "HEAD" or not self._chunked:
+            last = chunk if self.method != "HEAD" else b""
+        else:
+            last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(chunk), chunk) if chunk else b"0\r\n\r\n"
+        if head or last:
+            self._wire.write(head + last)
 
     def _head(self, status: int, headers: Headers, framing: str) -> bytes:
         lines = "".join([f"{name}: {_one_line(value)}\r\n" for name, value in headers])

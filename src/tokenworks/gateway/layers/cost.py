@@ -5,7 +5,7 @@ Stands around the layer that measures, for shadows and canaries too: whatever an
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -14,7 +14,7 @@ from tokenworks.core.usage import Spent
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.ledger.spending import alias_of
 from tokenworks.metering.money.request_cost import Costs
-from tokenworks.serving.answer import Chunks
+from tokenworks.serving.answer import Chunks, Passing
 
 Shown = Literal["all", "price", "nothing"]
 MICRO = 1_000_000
@@ -92,19 +92,22 @@ class Cost:
         return {name: value for name, value in found.items() if value is not None}
 
 
-class _Telling:
+class _Telling(Passing):
     """A stream whose usage event, where the caller asked for one, has the figures; a comment ends every stream."""
 
     def __init__(self, cost: Cost, exchange: Exchange, chunks: Chunks) -> None:
+        super().__init__(chunks)
         self._cost = cost
         self._exchange = exchange
-        self._chunks = chunks
         self._held = b""
         self._over = False
 
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
+    def at_hand(self) -> bytes | None:
+        """Return the events that are here, none after the usage."""
+        if self._over:
+            return None
+        chunk = super().at_hand()
+        return self._told(chunk) if chunk else chunk
 
     async def __anext__(self) -> bytes:
         """Return the next events."""
@@ -117,15 +120,15 @@ class _Telling:
             if last := self._usage() + self._comment():
                 return last
             raise
-        if self._exchange.what.include_usage and _USAGE in chunk:
-            chunk, self._held = self._held, chunk  # until it is known what the engine spent, which it says last
-            return chunk or await self.__anext__()
-        chunk, self._held = self._held + chunk, b""
-        return chunk
+        return self._told(chunk) or await self.__anext__()
 
-    async def aclose(self) -> None:
-        """Want no more."""
-        await self._chunks.aclose()
+    def _told(self, chunk: bytes) -> bytes:
+        """Return what goes on now: a usage event stays until it is known what the engine spent, which it says last."""
+        if self._exchange.what.include_usage and _USAGE in chunk:
+            passed, self._held = self._held, chunk
+        else:
+            passed, self._held = self._held + chunk, b""
+        return passed
 
     def _usage(self) -> bytes:
         return in_events(self._held, self._cost.figures(self._cost.told(self._exchange))) if self._held else b""

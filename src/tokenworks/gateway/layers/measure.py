@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Self
 
 import msgspec
 
@@ -11,7 +10,7 @@ from tokenworks.core.destination import HERE
 from tokenworks.core.errors import EngineError
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.meter import StreamMeter, figures_of, usage_of
-from tokenworks.serving.answer import Chunks
+from tokenworks.serving.answer import Chunks, Passing
 
 REMOTE = "remote"  # the engine that is none of ours
 
@@ -38,18 +37,19 @@ def take_whole(exchange: Exchange, engine: str, status: int, body: bytes) -> Non
             exchange.usage = usage_of(body)
 
 
-class _Metered:
+class _Metered(Passing):
     """A stream without its final [DONE], which is for the outermost layer to say. Cut short, it raises."""
 
     def __init__(self, exchange: Exchange, chunks: Chunks, meter: StreamMeter) -> None:
+        super().__init__(chunks)
         self._exchange = exchange
-        self._chunks = chunks
         self._meter = meter
         self._resumed = exchange.resumed
 
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
+    def at_hand(self) -> bytes | None:
+        """Return the events that are here."""
+        chunk = super().at_hand()
+        return self._metered(chunk) if chunk else chunk
 
     async def __anext__(self) -> bytes:
         """Return the next events."""
@@ -61,20 +61,25 @@ class _Metered:
                 if isinstance(error, StopAsyncIteration) and not self._meter.done:
                     raise EngineError("the engine's stream ended before it was complete") from None
                 raise
-            if self._exchange.resumed != self._resumed:
-                self._resumed = self._exchange.resumed
-                self._meter.taken_up()
-            passed = self._meter.feed(chunk)
-            self._exchange.usage = self._meter.usage
-            if passed:
-                if not self._exchange.ttft_s:
-                    self._exchange.ttft_s = time.monotonic() - self._exchange.started_s
+            if passed := self._metered(chunk):
                 return passed
 
     async def aclose(self) -> None:
         """Want no more."""
         self._note_spent()
         await self._chunks.aclose()
+
+    def _metered(self, chunk: bytes) -> bytes:
+        """Return what passes of `chunk`, with its figures set."""
+        exchange = self._exchange
+        if exchange.resumed != self._resumed:
+            self._resumed = exchange.resumed
+            self._meter.taken_up()
+        passed = self._meter.feed(chunk)
+        exchange.usage = self._meter.usage
+        if passed and not exchange.ttft_s:
+            exchange.ttft_s = time.monotonic() - exchange.started_s
+        return passed
 
     def _note_spent(self) -> None:
         if _ours(self._exchange):

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
 
 import msgspec
 import structlog
@@ -22,7 +21,7 @@ from tokenworks.gateway.notes import Notes
 from tokenworks.gateway.sse import DONE
 from tokenworks.ledger.entries import RequestEntry
 from tokenworks.ledger.position import Position
-from tokenworks.serving.answer import Chunks
+from tokenworks.serving.answer import Chunks, Passing
 
 Tell = Callable[[StoreError | None], None]
 GONE = (499, "cancelled")  # the caller hung up, or we had to stop; servers customarily log this status
@@ -125,26 +124,41 @@ class Record:
         return True
 
 
-class _Recorded:
+class _Recorded(Passing):
     """A stream whose last event is held back until its entry is durable."""
 
     def __init__(self, record: Record, exchange: Exchange, chunks: Chunks) -> None:
+        super().__init__(chunks)
         self._record = record
         self._exchange = exchange
-        self._chunks = chunks
         self._passed: list[bytes] = []
         self._over = False
+        self._failed: Exception | None = None  # what went wrong while nobody awaited it
         self._slot = record.notes.begin(exchange)
 
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
+    @property
+    def over(self) -> bool:
+        """Whether the last event of all was said."""
+        return self._over
+
+    def at_hand(self) -> bytes | None:
+        """Return the events that are here; the last of all is not among them."""
+        if self._over or self._failed is not None:
+            return None
+        try:
+            chunk = super().at_hand()
+        except Exception as error:  # noqa: BLE001  # told where every other one is, as soon as this is awaited
+            self._failed = error
+            return None
+        return self._noted(chunk) if chunk else chunk
 
     async def __anext__(self) -> bytes:
         """Return the next events; the last of all says [DONE], or what went wrong."""
         if self._over:
             raise StopAsyncIteration
         try:
+            if self._failed is not None:
+                raise self._failed
             chunk = await self._chunks.__anext__()
         except StopAsyncIteration:
             return await self._last(DONE)
@@ -159,6 +173,9 @@ class _Recorded:
         except Exception:
             log.exception("stream failed", request_id=self._exchange.request_id)
             return await self._last_error(internal(self._exchange.request_id))
+        return self._noted(chunk)
+
+    def _noted(self, chunk: bytes) -> bytes:
         self._passed.append(chunk)
         if self._slot is not None:
             self._slot.note(self._exchange.usage)

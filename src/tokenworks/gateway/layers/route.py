@@ -19,6 +19,11 @@ log = structlog.get_logger()
 async def route(exchange: Exchange, proceed: Handle) -> Reply:
     """Make the call; the bytes go on as they came unless usage has to be asked for."""
     exchange.call = call_of(exchange)
+    return await explained(exchange, proceed)
+
+
+async def explained(exchange: Exchange, proceed: Handle) -> Reply:
+    """Tell callers what failures of engines mean to them."""
     try:
         return await proceed(exchange)
     except NotReadyError as error:

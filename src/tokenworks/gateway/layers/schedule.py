@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Self
+from typing import Protocol
 
 import msgspec
 
@@ -15,7 +15,7 @@ from tokenworks.gateway.admission.place import Place
 from tokenworks.gateway.admission.refusals import cut_off, no_turn
 from tokenworks.gateway.admission.ticket import Ticket
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
-from tokenworks.serving.answer import Chunks
+from tokenworks.serving.answer import Chunks, Passing
 
 Slots = Callable[[str], int]
 
@@ -68,23 +68,7 @@ class Schedule:
         ticket = _ticket(exchange, place)
         if place.queue.slots and not place.queue.enter(ticket):
             await _turn(place, ticket)
-        slot = Slot(exchange, place, ticket)
-        try:
-            if exchange.cut_s is None:
-                reply = await proceed(exchange)
-            else:
-                async with asyncio.timeout_at(exchange.cut_s):
-                    reply = await proceed(exchange)
-        except TimeoutError:
-            slot.leave(cut=True)
-            raise cut_off(exchange.cut_s, exchange.started_s) from None
-        except BaseException:
-            slot.leave(cut=True)
-            raise
-        if isinstance(reply.body, bytes):
-            slot.leave(cut=reply.status != 200)
-            return reply
-        return msgspec.structs.replace(reply, body=_InSlot(reply.body, slot))
+        return await in_slot(Slot(exchange, place, ticket), proceed)
 
 
 def _ticket(exchange: Exchange, place: Place) -> Ticket:
@@ -130,6 +114,37 @@ async def _turn(place: Place, ticket: Ticket) -> None:
             timer.cancel()
 
 
+class Held(Protocol):
+    """What a request holds until its answer is over."""
+
+    exchange: Exchange
+
+    def leave(self, *, cut: bool) -> None:
+        """Give it back, once; `cut` where the answer did not come to its own end."""
+        ...
+
+
+async def in_slot(slot: Held, proceed: Handle) -> Reply:
+    """Answer, and give `slot` back at the end of that, at the latest at the deadline: then raise 504."""
+    exchange = slot.exchange
+    try:
+        if exchange.cut_s is None:
+            reply = await proceed(exchange)
+        else:
+            async with asyncio.timeout_at(exchange.cut_s):
+                reply = await proceed(exchange)
+    except TimeoutError:
+        slot.leave(cut=True)
+        raise cut_off(exchange.cut_s, exchange.started_s) from None
+    except BaseException:
+        slot.leave(cut=True)
+        raise
+    if isinstance(reply.body, bytes):
+        slot.leave(cut=reply.status != 200)
+        return reply
+    return msgspec.structs.replace(reply, body=_InSlot(reply.body, slot))
+
+
 class Slot:
     """A slot that is held, and given back once."""
 
@@ -147,17 +162,30 @@ class Slot:
             self._place.end(self._ticket, self.exchange.usage, time.monotonic(), self._began_s, cut=cut)
 
 
-class _InSlot:
+class _InSlot(Passing):
     """A stream that holds its slot to its end, and ends at its deadline."""
 
-    def __init__(self, chunks: Chunks, slot: Slot) -> None:
-        self._chunks = chunks
+    def __init__(self, chunks: Chunks, slot: Held) -> None:
+        super().__init__(chunks)
         self._slot = slot
         self._cut_s = slot.exchange.cut_s
+        self._timer: asyncio.TimerHandle | None = None
 
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
+    def at_hand(self) -> bytes | None:
+        """Return the events that are here, none from the deadline on."""
+        if self._cut_s is not None and time.monotonic() >= self._cut_s:
+            return None
+        return super().at_hand()
+
+    def when_more(self, call: Callable[[], None] | None) -> bool:
+        """Have `call` made at the deadline too."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        calls = super().when_more(call)
+        if calls and call is not None and self._cut_s is not None:
+            self._timer = asyncio.get_running_loop().call_later(self._cut_s - time.monotonic(), call)
+        return calls
 
     async def __anext__(self) -> bytes:
         """Return the next events."""

@@ -7,6 +7,8 @@ from typing import Self
 from tokenworks.gateway.errors import ApiError, unavailable
 from tokenworks.gateway.exchange import Exchange, Reply, request_id_from
 from tokenworks.gateway.http.incoming import BrokenError, GoneError, Incoming
+from tokenworks.gateway.http.pump import flow
+from tokenworks.serving.answer import Flowing
 
 PATIENCE = frozenset({b"x-stainless-read-timeout", b"x-stainless-timeout"})  # of official clients, with each request
 RARE = PATIENCE | frozenset(
@@ -89,6 +91,10 @@ class Conversation:
             return
         try:
             incoming.begin(reply.status, headers + _STREAM_HEADERS)
+            if isinstance(reply.body, Flowing):
+                await flow(reply.body, incoming)
+                return
+            incoming.flush()
             async for chunk in reply.body:
                 drained = incoming.write(chunk)
                 if drained is not None:

@@ -1,16 +1,17 @@
 """The list of layers for the plain case, in one go: permitted, granted and sent in one call; answered in another.
 
-A request is plain when it is whole, has none of the headers that few send, streams nothing, and when caller, release,
-limits, policies, a slot and a kept connection of the one engine that may answer are all at hand. Whatever else is left
-to the list, before anything was reserved or sent; and where an engine does not answer as it should, what follows is
-the list's again. tests/gateway/plain holds both equal.
+A request is plain when it is whole, has none of the headers that few send, and when caller, release, limits, policies,
+a slot and a kept connection of the one engine that may answer are all at hand. Whatever else is left to the list,
+before anything was reserved or sent; and where an engine does not answer as it should, or streams, what follows is the
+list's again. tests/gateway/plain holds both equal.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -18,7 +19,7 @@ import structlog
 from tokenworks.core.errors import EngineError, StoreError
 from tokenworks.gateway.admission.refusals import cut_off
 from tokenworks.gateway.errors import ApiError
-from tokenworks.gateway.exchange import Exchange, Handle, whole
+from tokenworks.gateway.exchange import Exchange, Reply, whole
 from tokenworks.gateway.http.incoming import Incoming
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.classify import about_whom
@@ -34,8 +35,9 @@ from tokenworks.gateway.openai.bodies import parse
 from tokenworks.gateway.openai.face import TOKENS
 from tokenworks.gateway.openai.wire import PATIENCE, RARE, Conversation
 from tokenworks.gateway.plain.plans import Plan, Plans
-from tokenworks.gateway.plain.tasks import abandon, go_on
-from tokenworks.serving.answer import EngineAnswer
+from tokenworks.gateway.plain.tasks import abandon, follow, go_on
+from tokenworks.gateway.route.router import Router
+from tokenworks.serving.answer import EngineAnswer, EngineCall
 from tokenworks.serving.link import Link
 
 log = structlog.get_logger()
@@ -51,7 +53,7 @@ class Links(Protocol):
 
 
 class Plain:
-    """Answer plain requests of at most `max_body` bytes. `again` asks the engines once more, as the list does."""
+    """Answer plain requests of at most `max_body` bytes. `router` asks the engines once more, as the list does."""
 
     def __init__(
         self,
@@ -61,13 +63,13 @@ class Plain:
         limit: Limit,
         admit: Admit,
         schedule: Schedule,
-        again: Handle,
+        router: Router,
         *,
         max_body: int,
     ) -> None:
         self.record = record
         self.admit = admit
-        self.again = again
+        self.router = router
         self._plans = plans
         self._links = links
         self._limit = limit
@@ -88,7 +90,7 @@ class Plain:
         if endpoint is None or incoming.size > self._max_body or not _ODD.isdisjoint(incoming.headers):
             return False
         body = incoming.whole()
-        if b'"stream"' in body or not self.admit.has_room:
+        if not self.admit.has_room:
             return False
         try:
             asked = parse(endpoint, body)
@@ -115,9 +117,12 @@ class Plain:
             link.give_back()
             raise
         incoming.watcher = run
+        self.admit.enter()
+        if asked.stream:
+            run.stream(call)
+            return True
         if exchange.cut_s is not None:
             run.until(exchange.cut_s)
-        self.admit.enter()
         link.ask(call, run.told)
         return True
 
@@ -148,13 +153,15 @@ class Run:
     """One request under way: at its engine, then at the ledger, then out."""
 
     __slots__ = (
-        "_granted", "_late", "_left", "_link", "_plain", "_plan", "_reply", "_task", "conversation", "exchange", "slot",
+        "_granted", "_late", "_left", "_link", "_plain", "_plan", "_reply", "_task",
+        "conversation", "entered", "exchange", "slot", "unwanted",
     )  # fmt: skip
 
     def __init__(
         self, plain: Plain, plan: Plan, conversation: Conversation, exchange: Exchange, link: Link, granted: Granted
     ) -> None:
         self.slot: Slot | None = None
+        self.entered = self.unwanted = False
         self._plain = plain
         self._plan = plan
         self.conversation = conversation
@@ -177,6 +184,19 @@ class Run:
             link.hang_up()
             self.leave(cut=True)
             self._as_listed(cut_off(self.exchange.cut_s, self.exchange.started_s))
+
+    def stream(self, call: EngineCall) -> None:
+        """Send `call`, and pass on what comes as it comes."""
+        plain, exchange, place, link = self._plain, self.exchange, self._plan.place, self._link
+        assert link is not None, "nothing was sent yet"
+        self._link = None  # a task's from here on, which hangs up when it is cancelled
+        call = plain.router.prepared(exchange, call)
+        sent = link.send(call)
+
+        async def said() -> Reply:
+            return plain.router.passed_on(exchange, call, await link.answer(call, sent), place)
+
+        self._follow(partial(follow, self, plain.record, plain.router, said))
 
     # -- the engine, and then the ledger, have something to say
 
@@ -232,8 +252,10 @@ class Run:
 
         What waits for its entry alone is let go on: it is there in a moment.
         """
+        self.unwanted = True
         if self._task is not None:
-            self._task.cancel()
+            if self.entered:
+                self._task.cancel()
         elif self._link is not None:
             self._link.hang_up()
             self._link = None
@@ -244,9 +266,13 @@ class Run:
 
     def _as_listed(self, answer: EngineAnswer | Exception) -> None:
         """Go on as the list does with what the engine said, or with what went wrong here."""
+        self._follow(partial(go_on, self, self._plain.record, self._plain.router, answer))
+
+    def _follow(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Do the rest in a task, with what the list would know by now."""
         self.exchange.told = self._granted.told()
         self.exchange.ruling = self.exchange.permits = self._plan.ruling.of(self._plan.served)
-        self._task = self._plain.begin(go_on(self, self._plain.record, self._plain.again, answer))
+        self._task = self._plain.begin(work())
 
     def leave(self, *, cut: bool) -> None:
         """Let others have the place and the slot, once."""

@@ -18,6 +18,7 @@ from tokenworks.gateway.layers.terms import Terms
 from tokenworks.gateway.limits.bundle import Bundle
 from tokenworks.gateway.releases import Releases
 from tokenworks.gateway.route.permitted import label_leaving
+from tokenworks.gateway.route.places import Place
 from tokenworks.gateway.route.router import Router
 from tokenworks.gateway.ruling import NOTHING_CARRIED, Door, Rules, Ruling
 from tokenworks.gateway.served import Served
@@ -45,6 +46,7 @@ class Plan:
     until_at: float
 
     door: Door
+    place: Place
     ruling: Ruling  # that has permitted the one destination there is
     bundle: Bundle
     price: Price | None
@@ -149,6 +151,7 @@ class Plans:
             from_at=at - at % HOUR_S,
             until_at=at - at % HOUR_S + HOUR_S,
             door=door,
+            place=place,
             ruling=ruling,
             bundle=bundle,
             price=self._limit.price(model, tenant=who.tenant),

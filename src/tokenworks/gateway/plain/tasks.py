@@ -1,18 +1,24 @@
-"""What a plain request needs a task for: going on as the list does, and ending where nobody waits any more."""
+"""What a plain request needs a task for: streams, going on as the list does, and ending where nobody waits any more."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
+
+import structlog
 
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
 from tokenworks.gateway.fold import fold
 from tokenworks.gateway.layers.measure import measure
 from tokenworks.gateway.layers.record import Record
-from tokenworks.gateway.layers.route import route
+from tokenworks.gateway.layers.route import explained
+from tokenworks.gateway.layers.schedule import in_slot
 from tokenworks.gateway.openai.wire import Conversation
 from tokenworks.serving.answer import EngineAnswer
 from tokenworks.serving.connection import LostError
+
+log = structlog.get_logger()
 
 
 class Underway(Protocol):
@@ -20,6 +26,8 @@ class Underway(Protocol):
 
     exchange: Exchange
     conversation: Conversation
+    entered: bool  # whether its task has begun: cancelled before, a task does nothing at all
+    unwanted: bool  # whether nobody waits any more
 
     def leave(self, *, cut: bool) -> None:
         """Let others have the place and the slot, once."""
@@ -29,33 +37,45 @@ class Underway(Protocol):
 async def go_on(run: Underway, record: Record, again: Handle, answer: EngineAnswer | Exception) -> None:
     """Do with `answer` what the list does; `again` asks the engines once more."""
 
-    async def engine(exchange: Exchange) -> Reply:
-        if isinstance(answer, LostError) and not answer.answered:  # a kept connection that was none any more
-            return await again(exchange)
+    async def said() -> Reply:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def inside(exchange: Exchange, proceed: Handle) -> Reply:
-        cut = True
+    await follow(run, record, again, said)
+
+
+async def follow(run: Underway, record: Record, again: Handle, said: Callable[[], Awaitable[Reply]]) -> None:
+    """Do with what the engine `said` what the list does; `again` asks the engines once more."""
+    run.entered = True
+    if run.unwanted and (own := asyncio.current_task()) is not None:
+        own.cancel()  # where it first waits, as it would have been by now
+
+    async def engine(exchange: Exchange) -> Reply:
         try:
-            reply = await proceed(exchange)
-            cut = reply.status != 200
-        finally:
-            run.leave(cut=cut)
-        return reply
+            return await said()
+        except LostError as error:
+            if error.answered:
+                raise
+            return await again(exchange)  # a kept connection that was none any more
+
+    async def held(exchange: Exchange, proceed: Handle) -> Reply:
+        return await in_slot(run, proceed)
 
     try:
-        reply = await fold([record, inside, route, measure], engine)(run.exchange)
+        reply = await fold([record, held, explained, measure], engine)(run.exchange)
+        await run.conversation.answer(reply)
     except asyncio.CancelledError:
         await _farewell(run.conversation)
         return
-    await run.conversation.answer(reply)
+    except Exception:
+        log.exception("a request could not be answered", request_id=run.exchange.request_id)
     run.conversation.incoming.answered()
 
 
 async def abandon(run: Underway, record: Record) -> None:
     """Write down that the caller is gone, or that the server had to stop."""
+    run.entered = True
     await record.abandon(run.exchange, b"")
     await _farewell(run.conversation)
 

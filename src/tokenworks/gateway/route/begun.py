@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import msgspec
 
 from tokenworks.core.errors import EngineError
-from tokenworks.serving.answer import Chunks, EngineAnswer
+from tokenworks.serving.answer import Chunks, EngineAnswer, Passing
 
 
 async def begun(reply: EngineAnswer) -> EngineAnswer:
@@ -27,22 +25,18 @@ async def begun(reply: EngineAnswer) -> EngineAnswer:
     return msgspec.structs.replace(reply, body=Begun(first, reply.body))
 
 
-class Begun:
+class Begun(Passing):
     """Chunks of which the first was read already."""
 
     def __init__(self, first: bytes, rest: Chunks) -> None:
+        super().__init__(rest)
         self._first: bytes | None = first
-        self._rest = rest
 
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
+    def at_hand(self) -> bytes | None:
+        """Return what is here, behind the first chunk."""
+        return super().at_hand() if self._first is None else None
 
     async def __anext__(self) -> bytes:
         """Return the next chunk."""
         first, self._first = self._first, None
-        return await self._rest.__anext__() if first is None else first
-
-    async def aclose(self) -> None:
-        """Want no more."""
-        await self._rest.aclose()
+        return await self._chunks.__anext__() if first is None else first

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -17,9 +16,10 @@ from tokenworks.gateway.route.attempt import attempt
 from tokenworks.gateway.route.failing import NOTHING_SENT, FailedError
 from tokenworks.gateway.route.permitted import forbids
 from tokenworks.gateway.route.places import Place
+from tokenworks.gateway.route.silence import Silence
 from tokenworks.gateway.route.told import Told
 from tokenworks.ledger.entries import Sent
-from tokenworks.serving.answer import Chunks, EngineCall
+from tokenworks.serving.answer import Chunks, EngineCall, Flowing, Passing
 
 MOST = 8  # times that one stream is taken up: a prompt that ends every engine must not end them all for ever
 PAUSE_S = 0.05  # before the same engines are tried again
@@ -43,7 +43,7 @@ def resumable() -> bytes:
     return msgspec.json.encode(_Resume(seed=random.getrandbits(62)))
 
 
-class Finishing:
+class Finishing(Passing):
     """Chunks that go on when their engine dies. The same engines give the same text, and nobody notices.
 
     `here` are the engines of the version; the one that failed is asked last, since it has to be started again.
@@ -58,23 +58,45 @@ class Finishing:
         here: Sequence[Place],
         patience: Patience,
     ) -> None:
-        self._exchange, self._call, self._chunks = exchange, call, chunks
+        super().__init__(chunks)
+        self._exchange, self._call = exchange, call
         self._place, self._here, self._patience = place, here, patience
         self._told = Told()
         self._tokens = -1  # when it was last taken up
+        self._silence = Silence(patience.stall_s)
+        self._failed: EngineError | None = None  # what came without being awaited was nothing to go on with
 
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
+    def at_hand(self) -> bytes | None:
+        """Return the events that are here; None where the engine breaks off, or is silent for too long."""
+        told = self._told
+        if told.broken or self._failed is not None:
+            return None
+        chunk = self._silence.told(super().at_hand())
+        if not chunk:
+            return chunk
+        try:
+            passed = told.feed(chunk)
+        except EngineError as error:
+            self._failed = error
+            return None
+        return passed if passed or not told.broken else None
+
+    def when_more(self, call: Callable[[], None] | None) -> bool:
+        """Have `call` made at the end of a silence too."""
+        calls = super().when_more(call)
+        self._silence.watch(call if calls else None)
+        return calls
 
     async def __anext__(self) -> bytes:
         """Return the next events; raise `EngineError` where no engine goes on."""
         told = self._told
         while True:
             try:
+                if self._failed is not None:
+                    raise self._failed
                 if told.broken:
                     raise EngineError(f"the engine broke off: {told.broken}")
-                async with asyncio.timeout(self._patience.stall_s):
+                async with asyncio.timeout(self._silence.left_s()):
                     chunk = await self._chunks.__anext__()
                 if passed := told.feed(chunk):
                     return passed
@@ -89,13 +111,10 @@ class Finishing:
             if told.ended and not told.complete and self._chunks is _NOTHING:
                 return told.feed(told.last_words())
 
-    async def aclose(self) -> None:
-        """Want no more."""
-        await self._chunks.aclose()
-
     async def _go_on(self, error: EngineError, how: str) -> None:
         """Set the chunks of another engine, or raise `error` where there is none."""
         told, exchange = self._told, self._exchange
+        self._failed = None
         await self._chunks.aclose()
         self._place.breaker.failed()
         if exchange.sent and exchange.sent[-1].ended == "ok":
@@ -153,19 +172,8 @@ class Finishing:
         return answer.body
 
 
-class _Nothing:
+class _Nothing(Flowing):
     """A stream without any chunk: of an answer that was whole before its end came."""
-
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __anext__(self) -> bytes:
-        """End."""
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Want no more."""
 
 
 _NOTHING = _Nothing()

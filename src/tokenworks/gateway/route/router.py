@@ -70,14 +70,24 @@ class Router:
         tried = exchange.arm in TRIED
         route = HERE_ONLY if tried else self._routes.get(exchange.what.model, HERE_ONLY)
         here = self._here.get(call.ref) or self._open(call.ref)
-        if call.stream and not tried and self._patience.resume_s and exchange.what.size.answers == 1:
-            call = msgspec.structs.replace(call, resume=resumable())
+        if not tried:
+            call = self.prepared(exchange, call)
         if len(here) == 1 and not route.leaves:
             if why := forbids(exchange, here[0]):
                 raise _forbidden([why])
             reply, place = await self._alone(exchange, call, here[0]), here[0]
         else:
             reply, place = await self._first(exchange, call, self._order(exchange, route, here))
+        return self.passed_on(exchange, call, reply, place)
+
+    def prepared(self, exchange: Exchange, call: EngineCall) -> EngineCall:
+        """Return `call` such that another engine can finish what the first begins, where that is possible."""
+        if call.stream and self._patience.resume_s and exchange.what.size.answers == 1:
+            return msgspec.structs.replace(call, resume=resumable())
+        return call
+
+    def passed_on(self, exchange: Exchange, call: EngineCall, reply: Reply, place: Place) -> Reply:
+        """Return what `place` answers to `call`; a stream goes on where its engine dies, and ends where it is mute."""
         if isinstance(reply.body, bytes):
             return reply
         body: Chunks
@@ -86,6 +96,7 @@ class Router:
             return msgspec.structs.replace(reply, body=body)
         if not call.resume:
             return reply
+        here = self._here.get(call.ref) or self._open(call.ref)
         body = Finishing(exchange, call, reply.body, place, here, self._patience)
         return msgspec.structs.replace(reply, body=body)
 
