@@ -159,7 +159,7 @@ class House:
         def found() -> list[RequestEntry]:
             return [one for one in self.entries() if isinstance(one, RequestEntry) and one.request_id == request_id]
 
-        [entry] = until(found, timeout_s)
+        [entry] = until(found, timeout_s, what=f"an entry of {request_id}")
         return entry
 
     def feedback(self) -> list[FeedbackEntry]:
