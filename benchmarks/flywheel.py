@@ -23,15 +23,16 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 import sequential
+from _serving import serving
 
 RESULTS = Path(__file__).parent / "results"
 CORRECTED, MISLED = 0.20, 0.05  # of all requests
@@ -101,24 +102,9 @@ class Command:
         """Run to the end; return what it printed for people."""
         return subprocess.run([*self._words, *words], capture_output=True, text=True, check=True).stdout
 
-    @contextmanager
-    def serving(self) -> Iterator[httpx.AsyncClient]:
+    def serving(self) -> AbstractContextManager[httpx.AsyncClient]:
         """Serve while inside; give a client with the home's key."""
-        process = subprocess.Popen(
-            [*self._words, "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        assert process.stdout is not None
-        url = key = ""
-        for line in process.stdout:
-            url = line.split("answers at ")[1].split()[0] if "answers at " in line else url
-            key = line.split()[1] if line.strip().startswith("key ") else key
-            if url and key:
-                break
-        try:
-            yield httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=120)
-        finally:
-            process.terminate()
-            process.wait()
+        return serving(self._words)
 
 
 async def gathered(work: list[Any], at_once: int = 16) -> list[Any]:

@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from _sides import Figures, keep
 from generation import Prompts, make_model
-from tokenworks.factory.doctor import machine
 from tokenworks.metering.attribution.account import Account, Split, Work
 from tokenworks.metering.attribution.meterer import Meterer
 from tokenworks.metering.attribution.page import new_page
@@ -34,9 +32,7 @@ from tokenworks.serving.engines import openvino
 from tokenworks.serving.steps import Steps
 from tokenworks.settings import MeterSettings
 
-RESULTS = Path(__file__).parent / "results"
 SIDES = ("nobody asks", "accounts", "accounts and a meter")
-Figures = dict[str, list[tuple[float, float]]]  # by side: tokens/s, and tokens per second of processor time
 
 
 class Timed(Account):
@@ -149,36 +145,14 @@ async def both(
 
 def write(found: Figures, accounting: dict[int, float], placed: dict[str, float], chosen: argparse.Namespace) -> None:
     """Keep the figures as data and as a table, and print the table."""
-    about = machine()
-    lines = [
-        "# What metering costs",
-        "",
-        f"{about['cpu']}, {about['cores']} cores; {chosen.streams} answers of {chosen.tokens} tokens at once, "
-        f"{chosen.rounds} interleaved rounds. Ratios to 'nobody asks' of the same round: median (quartiles).",
-        "",
-        "| side | tokens/s | ratio | tokens per s of processor time | ratio |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    for side, values in found.items():
-        cells = []
-        for at in (0, 1):
-            ratios = [value[at] / base[at] for value, base in zip(values, found[SIDES[0]], strict=True)]
-            low, middle, high = statistics.quantiles(ratios, n=4)
-            cells += [
-                f"{statistics.median(value[at] for value in values):,.0f}",
-                f"{middle:.3f} ({low:.3f} - {high:.3f})",
-            ]
-        lines.append(f"| {side} | " + " | ".join(cells) + " |")
     each = ", ".join(f"{us:.1f} us with {members}" for members, us in accounting.items())
-    lines += [
-        "",
+    below = (
         f"The accounting of one step by itself: {each} requests in it, of processor time. Between real steps: "
-        f"{placed['us_a_step']:.0f} us, which is {placed['share']:.2%} of what the thread that steps takes.",
-    ]
-    told = {"machine": about, "figures": found, "accounting_us": accounting, "in_place": placed}
-    (RESULTS / "metering.json").write_text(json.dumps(told, indent=1) + "\n")
-    (RESULTS / "metering.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+        f"{placed['us_a_step']:.0f} us, which is {placed['share']:.2%} of what the thread that steps takes."
+    )
+    work = f"{chosen.streams} answers of {chosen.tokens} tokens at once"
+    told = {"accounting_us": accounting, "in_place": placed}
+    keep("metering", "What metering costs", work, found, "", below, told=told)
 
 
 if __name__ == "__main__":

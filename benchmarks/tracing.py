@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,14 +21,13 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
+from _sides import Figures, keep
 from generation import Prompts, make_model
-from tokenworks.factory.doctor import machine
 from tokenworks.serving.app import EngineApp
 from tokenworks.serving.engine import Options
 from tokenworks.serving.engines import openvino
 from tokenworks.serving.tracing.spans import open_traces
 
-RESULTS = Path(__file__).parent / "results"
 SIDES = ("no traces", "traces, not sampled", "every request traced")
 COLLECTOR = """
 import http.server
@@ -46,7 +44,6 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Take)
 print(server.server_port, flush=True)
 server.serve_forever()
 """
-Figures = dict[str, list[tuple[float, float]]]  # by side: tokens/s, and tokens per second of processor time
 
 
 async def ask(app: EngineApp, prompt: str, tokens: int, sampled: bool) -> None:
@@ -110,32 +107,8 @@ def main() -> None:
     finally:
         collector.terminate()
         collector.wait()
-    write(found, chosen)
-
-
-def write(found: Figures, chosen: argparse.Namespace) -> None:
-    """Keep the figures as data and as a table, and print the table."""
-    about = machine()
-    lines = [
-        "# What spans cost an engine",
-        "",
-        f"{about['cpu']}, {about['cores']} cores; {chosen.streams} streams of {chosen.tokens} tokens at once, "
-        f"{chosen.rounds} interleaved rounds. Ratios to '{SIDES[0]}' of the same round: median (quartiles).",
-        "",
-        "| side | tokens/s | ratio | tokens per s of processor time | ratio |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    for side, values in found.items():
-        cells = []
-        for at in (0, 1):
-            ratios = [value[at] / base[at] for value, base in zip(values, found[SIDES[0]], strict=True)]
-            low, middle, high = statistics.quantiles(ratios, n=4)
-            median = statistics.median(value[at] for value in values)
-            cells += [f"{median:,.0f}", f"{middle:.3f} ({low:.3f} - {high:.3f})"]
-        lines.append(f"| {side} | " + " | ".join(cells) + " |")
-    (RESULTS / "tracing.json").write_text(json.dumps({"machine": about, "figures": found}, indent=1) + "\n")
-    (RESULTS / "tracing.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    work = f"{chosen.streams} streams of {chosen.tokens} tokens at once"
+    keep("tracing", "What spans cost an engine", work, found)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ from typing import Any
 
 import httpx
 
+from _serving import serving
+
 RESULTS = Path(__file__).parent / "results"
 SIDES = ("idle", "training", "training at SCHED_IDLE alone", "training that yields")
 HOW = dict(zip(SIDES[1:], ("plain", "policy", "yield"), strict=True))
@@ -67,25 +69,6 @@ def write(folder: Path, name: str, rows: Sequence[dict[str, str]], method: str, 
     path = folder / f"{name}.toml"
     path.write_text(TASK.format(name=name, method=method, budget=budget))
     return path
-
-
-@contextmanager
-def serving(home: Path) -> Iterator[httpx.AsyncClient]:
-    """Serve while inside; give a client with the home's key."""
-    command = [sys.executable, "-m", "tokenworks.cli.main", "--home", str(home), "serve", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    url = key = ""
-    for line in process.stdout:
-        url = line.split("answers at ")[1].split()[0] if "answers at " in line else url
-        key = line.split()[1] if line.strip().startswith("key ") else key
-        if url and key:
-            break
-    try:
-        yield httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60)
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @contextmanager
@@ -142,7 +125,8 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     trained = write(folder, "trained", rows, "full", "10m")
     texts = [row["text"] for row in few]
     figures: dict[float, dict[str, list[float]]] = {rate: {side: [] for side in SIDES} for rate in options.rates}
-    with serving(home) as api:
+    command = [sys.executable, "-m", "tokenworks.cli.main", "--home", str(home)]
+    with serving(command) as api:
         await latencies(api, texts, min(options.rates), 3)
         for number in range(options.rounds):
             for side in SIDES if number % 2 == 0 else SIDES[::-1]:

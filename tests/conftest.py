@@ -10,11 +10,14 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from tokenworks.store.catalog import Catalog
 
 pytest_plugins = ["turns"]
 
@@ -30,6 +33,15 @@ def data_folder() -> Path:
         pytest.skip(f"no real data: neither {folder} nor {unpack} exists; set TOKENWORKS_DATA")
     done = subprocess.run([sys.executable, str(unpack)], check=True, capture_output=True, text=True)
     return Path(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    """An empty catalog in a file."""
+    from tokenworks.store.catalog import open_catalog
+
+    with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

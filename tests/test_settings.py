@@ -1,7 +1,11 @@
 """Settings come from defaults, a file, the environment and the command line, in rising order."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+import tokenworks
 from tokenworks.core.errors import ConfigError
 from tokenworks.settings import load_settings
 
@@ -28,3 +32,9 @@ def test_everything_lies_below_the_home_unless_said_otherwise(tmp_path):
     assert settings.catalog_url == f"sqlite:///{tmp_path}/catalog.db"
     assert settings.artifacts_url == f"{tmp_path}/artifacts"
     assert settings.threads >= 1
+
+
+def test_only_one_file_reads_the_environment():
+    package = Path(tokenworks.__file__).parent
+    reading = [file for file in package.rglob("*.py") if re.search(r"\b(environb?|getenvb?)\b", file.read_text())]
+    assert [str(file.relative_to(package)) for file in reading] == ["settings/environment.py"]

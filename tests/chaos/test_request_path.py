@@ -17,7 +17,7 @@ import pytest
 from chaos.accounts import balance, told_by_status
 from chaos.load import Load
 from chaos.plant import Chaotic, Postgres, clock_library
-from factory.platform_house import until
+from patience import until
 
 HELD_S = 3.0 if "KILLS" not in os.environ else 15.0
 KILLS = int(os.environ.get("KILLS", "2"))

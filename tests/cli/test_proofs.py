@@ -7,12 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from ledger.tampering import stand_alone
+from patience import until
 from system.processes import tokenworks
 from tokenworks.factory.house import House
 from tokenworks.ledger.entries import RequestEntry
@@ -82,7 +82,7 @@ def test_a_running_witness_follows_a_running_writer_and_ends_at_a_fork(home: Pat
     process = subprocess.Popen([*command, str(tmp_path / "witness"), "--every", "0.05"], stdout=subprocess.DEVNULL)
     try:
         _record(home, 20, 60)
-        _wait_until(lambda: _last_seen(tmp_path / "witness") == 60)
+        until(lambda: _last_seen(tmp_path / "witness") == 60)
         shutil.rmtree(home)
         shutil.copytree(tmp_path / "backup", home)
         _record(home, 500, 580)
@@ -95,13 +95,6 @@ def test_a_running_witness_follows_a_running_writer_and_ends_at_a_fork(home: Pat
 
 def _last_seen(witness: Path) -> int:
     return max((int(path.read_text().split("\n")[1]) for path in witness.glob("*/checkpoint")), default=0)
-
-
-def _wait_until(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "never happened"
-        time.sleep(0.02)
 
 
 def test_a_ledger_gets_a_second_key_and_is_verified_with_both(home: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import openai
 import pytest
 
+from conformance.asking import done
 from conformance.served import Served
 from conformance.table import Ran, lines_of
 
+OPENAI: dict[str, Any] = {"openai-sync": openai.OpenAI, "openai-async": openai.AsyncOpenAI}
 RAN = pytest.StashKey[list[Ran]]()
 
 
@@ -43,3 +47,11 @@ def served(
     running = Served(tmp_path_factory.mktemp("served"), [tiny_bert, make_llama(max_position_embeddings=8192)])
     yield running
     running.stop()
+
+
+@pytest.fixture(params=OPENAI)
+async def client(request: pytest.FixtureRequest, served: Served) -> AsyncIterator[Any]:
+    """OpenAI's official client, of either kind, that asks nothing twice."""
+    made = OPENAI[request.param](base_url=f"{served.url}/v1", api_key=served.key, max_retries=0, timeout=60)
+    yield made
+    await done(made.close())

@@ -19,15 +19,7 @@ pytestmark = [pytest.mark.xdist_group("conformance"), pytest.mark.timeout(120)]
 USER = [{"role": "user", "content": "a card was lost"}]
 FEW = {"max_tokens": 8, "temperature": 0}
 BRIEF = {"input": "a card was lost", "max_output_tokens": 8, "temperature": 0}
-CLIENTS = {"openai-sync": openai.OpenAI, "openai-async": openai.AsyncOpenAI}
 on = pytest.mark.conforms
-
-
-@pytest.fixture(params=CLIENTS)
-async def client(request, served):
-    made = CLIENTS[request.param](base_url=f"{served.url}/v1", api_key=served.key, max_retries=0, timeout=60)
-    yield made
-    await done(made.close())
 
 
 @on("models")

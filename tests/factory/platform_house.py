@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import openai
 import psutil
 
 from factory.banking import questions
+from patience import until
 from tokenworks.core.ids import sha256_hex
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.factory import Factory
@@ -170,15 +170,6 @@ def bank_rows(count: int = 300, seed: int = 0) -> list[dict]:
         {"messages": [{"role": "user", "content": one["text"]}, {"role": "assistant", "content": one["label"]}]}
         for one in questions(count, seed=seed)
     ]
-
-
-def until(condition, timeout_s: float = 240.0):
-    """Return what `condition` gives once it gives something."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.2)
-    return found
 
 
 def ended(client: openai.OpenAI, job: str):

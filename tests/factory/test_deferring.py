@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from factory.faces.test_batches import begin, ended, row
-from factory.platform_house import TOML, Server, bank_rows, lines, name_of, until
+from factory.platform_house import TOML, Server, bank_rows, lines, name_of
 from metering.costs import COSTS
+from patience import until
 
 HOUR_S = 3600
 SETTINGS = TOML + '\n[costs]\nfile = "costs.toml"\n[deferral]\nby = "carbon_aware"\nlength_h = 0.5\n'

@@ -9,7 +9,9 @@ import pytest
 from factory.banking import questions
 from tokenworks.core.ids import new_id
 from tokenworks.factory import Factory
-from tokenworks.factory.plant import Plant, local_key
+from tokenworks.factory.granting import local_key
+from tokenworks.factory.plant import Plant
+from tokenworks.factory.trying import try_out
 from tokenworks.ledger.entries import TurnEntry
 from tokenworks.ledger.reader import read
 from tokenworks.settings import Settings
@@ -69,7 +71,7 @@ def test_what_is_tried_out_and_does_not_hold_is_named(factory, bank):
 
     async def run():
         async with Plant(factory) as plant:
-            return await plant.try_out(["bank"])
+            return await try_out(factory, plant.url, plant.key, ["bank"])
 
     assert asyncio.run(run()) == ["task bank: nothing was released; see: tokenworks report"]
 

@@ -16,6 +16,7 @@ import numpy as np
 import openai
 import pytest
 
+from patience import until
 from redis_server import RedisServer
 from tokenworks.core.errors import NotFoundError
 from tokenworks.core.label import Label
@@ -154,14 +155,12 @@ class House:
 
     def entry(self, request_id: str, timeout_s: float = 60.0) -> RequestEntry:
         """Return the one entry of a request; wait for it a little, since a cancelled one has no answer to wait for."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            found = [e for e in self.entries() if isinstance(e, RequestEntry) and e.request_id == request_id]
-            if found:
-                assert len(found) == 1
-                return found[0]
-            time.sleep(0.02)
-        raise AssertionError(f"no entry for {request_id}")
+
+        def found() -> list[RequestEntry]:
+            return [one for one in self.entries() if isinstance(one, RequestEntry) and one.request_id == request_id]
+
+        [entry] = until(found, timeout_s, what=f"an entry of {request_id}")
+        return entry
 
     def feedback(self) -> list[FeedbackEntry]:
         return [entry for entry in self.entries() if isinstance(entry, FeedbackEntry)]
@@ -181,10 +180,7 @@ class House:
         )
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, "it never came to be"
-            time.sleep(0.01)
+        until(condition, timeout_s)
 
     def close(self) -> None:
         for client in self._clients.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from patience import until
 from tokenworks.core.label import Label
 from tokenworks.gateway.app import Gateway, build
 from tokenworks.gateway.platform.parts import Parts
@@ -101,14 +102,6 @@ def make(url: str, secret: str) -> openai.OpenAI:
 
 def ended(client: openai.OpenAI, id: str) -> Any:
     return until(lambda: (found := client.responses.retrieve(id)).status in OVER and found)
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 120.0) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.02)
-    return found
 
 
 def responses_since(house: House, at: float) -> list[RequestEntry]:

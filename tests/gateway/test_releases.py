@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from tokenworks.core.model import ModelVersion, Release
 from tokenworks.gateway.releases import CatalogReleases
-from tokenworks.store.catalog import Catalog, open_catalog
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    opened = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
-    yield opened
-    opened.close()
+from tokenworks.store.catalog import Catalog
 
 
 def add(catalog: Catalog, folder: str) -> int:

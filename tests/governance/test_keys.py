@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from clocks import Hands
 from tokenworks.core.errors import ConfigError, NotFoundError
 from tokenworks.core.label import Label
 from tokenworks.governance.keys import DEFAULT_SCOPES, KeyRefusedError, Keys, Principal
-from tokenworks.store.catalog import Catalog, open_catalog
-
-
-class Hands:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.at = 1_000_000.0
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
+from tokenworks.store.catalog import Catalog
 
 
 @pytest.fixture
 def clock() -> Hands:
     return Hands()
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    opened = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

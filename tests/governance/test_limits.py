@@ -7,7 +7,6 @@ import pytest
 from tokenworks.core.errors import ConfigError, NotFoundError
 from tokenworks.core.priority import Priority
 from tokenworks.governance.limits import Limit, Limits, Share, Subject, applying, of_grant, share
-from tokenworks.store.catalog import open_catalog
 from tokenworks.store.nouns import Budget
 
 ANN = Subject("acme", "tw-ann00001", "route")
@@ -65,31 +64,29 @@ def test_shares_come_from_the_limit_that_names_most_exactly_and_take_no_bound_aw
         assert [limit.concurrency for limit in applying(order, ANN)] == [5]
 
 
-async def test_limits_are_kept_replaced_and_dropped(tmp_path):
-    with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog:
-        limits = Limits(catalog.objects, fresh_s=0.0)
-        assert await limits.of(ANN) == []
-        limits.set(bounded(Subject(tenant="acme"), 3))
-        limits.set(bounded(Subject(tenant="acme"), 4))
-        assert [limit.concurrency for limit in await limits.of(ANN)] == [4]
+async def test_limits_are_kept_replaced_and_dropped(catalog):
+    limits = Limits(catalog.objects, fresh_s=0.0)
+    assert await limits.of(ANN) == []
+    limits.set(bounded(Subject(tenant="acme"), 3))
+    limits.set(bounded(Subject(tenant="acme"), 4))
+    assert [limit.concurrency for limit in await limits.of(ANN)] == [4]
+    limits.drop(Subject(tenant="acme"))
+    assert await limits.of(ANN) == []
+    with pytest.raises(NotFoundError, match="no limit is set for 'tenant=acme'"):
         limits.drop(Subject(tenant="acme"))
-        assert await limits.of(ANN) == []
-        with pytest.raises(NotFoundError, match="no limit is set for 'tenant=acme'"):
-            limits.drop(Subject(tenant="acme"))
 
 
-async def test_the_budget_of_a_grant_stands_beside_what_limits_its_key(tmp_path):
-    with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog:
-        limits, budget = Limits(catalog.objects), Budget(tokens=9, requests_per_minute=2)
-        limits.set(bounded(Subject(tenant="acme"), 3))
-        granted = ANN._replace(grant="tw-one")
-        found, _ = await limits.terms(granted, budget)
-        assert found == [*await limits.of(ANN), of_grant("tw-one", budget)]
-        assert str(found[-1].subject) == "grant=tw-one"
-        assert found[-1].has_budget
-        assert (await limits.terms(granted, budget))[0] is found  # the same until limits are read anew
-        (kept,) = catalog.objects.of("limit")
-        assert len(kept.body["subject"]) == 4  # as it was before there were budgets of grants
+async def test_the_budget_of_a_grant_stands_beside_what_limits_its_key(catalog):
+    limits, budget = Limits(catalog.objects), Budget(tokens=9, requests_per_minute=2)
+    limits.set(bounded(Subject(tenant="acme"), 3))
+    granted = ANN._replace(grant="tw-one")
+    found, _ = await limits.terms(granted, budget)
+    assert found == [*await limits.of(ANN), of_grant("tw-one", budget)]
+    assert str(found[-1].subject) == "grant=tw-one"
+    assert found[-1].has_budget
+    assert (await limits.terms(granted, budget))[0] is found  # the same until limits are read anew
+    (kept,) = catalog.objects.of("limit")
+    assert len(kept.body["subject"]) == 4  # as it was before there were budgets of grants
 
 
 @pytest.mark.parametrize(
@@ -107,6 +104,6 @@ async def test_the_budget_of_a_grant_stands_beside_what_limits_its_key(tmp_path)
         (Limit(subject=Subject(tenant="acme"), tokens_in_all=3), "a grant has its budget from when it is made"),
     ],
 )
-def test_a_limit_that_cannot_be_meant_is_refused(tmp_path, limit, says):
-    with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog, pytest.raises(ConfigError, match=says):
+def test_a_limit_that_cannot_be_meant_is_refused(catalog, limit, says):
+    with pytest.raises(ConfigError, match=says):
         Limits(catalog.objects).set(limit)

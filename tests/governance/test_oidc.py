@@ -28,7 +28,7 @@ from tokenworks.governance.people import People, handle_of
 from tokenworks.governance.provider import ProviderDownError, fetch_keys
 from tokenworks.governance.roles import Roles
 from tokenworks.ledger.entries import AccessEntry
-from tokenworks.store.catalog import Catalog, open_catalog
+from tokenworks.store.catalog import Catalog
 
 
 class Hands:
@@ -93,12 +93,6 @@ def fresh() -> Iterator[Issuer]:
     made = Issuer()
     yield made
     made.stop()
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -10,23 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clocks import Hands
 from tokenworks.core.errors import ConfigError, ConflictError
 from tokenworks.governance.keys import SHOWN, KeyRefusedError, Keys
 from tokenworks.governance.stamp import Stamp
 from tokenworks.store.catalog import Catalog, open_catalog
-
-
-class Hands:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.at = 1_000_000.0
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
 
 
 @pytest.fixture

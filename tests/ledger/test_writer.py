@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from small_disk import mounted, unmount
 from tokenworks.core.errors import ConflictError, IntegrityError, StoreError
 from tokenworks.ledger import heads, segment
 from tokenworks.ledger.position import Position
@@ -305,8 +306,7 @@ def test_a_full_disk_reaches_every_waiter_and_leaves_nothing_half_written(tmp_pa
 def test_every_waiter_beyond_a_full_disk_is_told_on_a_real_small_file_system(tmp_path: Path, entry) -> None:
     place = tmp_path / "small"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)], capture_output=True)
-    if mounted.returncode:
+    if not mounted(place, "200k"):
         pytest.skip("a file system of a fixed size needs the right to mount")
     try:
         ledger = Ledger(place, "gateway", segment_bytes=64 << 10)
@@ -318,7 +318,7 @@ def test_every_waiter_beyond_a_full_disk_is_told_on_a_real_small_file_system(tmp
         (place / "gateway" / segment.SPARE).unlink(missing_ok=True)
         assert verify(place).entries == kept
     finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+        unmount(place)
 
 
 def test_a_log_that_cannot_be_made_is_named(tmp_path: Path) -> None:

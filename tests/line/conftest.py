@@ -1,4 +1,4 @@
-"""What stages of the line learn and judge with: a causal model small enough to train within a second."""
+"""What stages of the line work at, and what they learn and judge with: a causal model that trains within a second."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from tokenworks.core.stage import Bench
+from tokenworks.store.artifacts import open_artifacts
+
 TEXTS = ("What is the sky? The sky is blue.", "What is grass? Grass is green.", "What is snow? Snow is white.")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Where a stage works: its own store, scratch and cache, one thread."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    artifacts = open_artifacts(str(tmp_path / "artifacts"), cache=tmp_path / "store-cache")
+    return Bench(artifacts=artifacts, scratch=scratch, cache=tmp_path / "cache", threads=1)
 
 
 @pytest.fixture(scope="session")

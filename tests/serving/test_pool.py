@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from patience import until
 from tokenworks.core.errors import ConfigError, EngineError, NotFoundError
 from tokenworks.serving.answer import EngineCall
 from tokenworks.serving.engine import Options
@@ -197,11 +198,4 @@ def test_no_engine_outlives_its_parent_whatever_ends_that(tiny_bert: Path, loop:
         assert alive(engine)
         parent.send_signal(end)
         parent.wait(60)
-    gone(lambda: not alive(engine))
-
-
-def gone(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "the engine is still there"
-        time.sleep(0.02)
+    until(lambda: not alive(engine))

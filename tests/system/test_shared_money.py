@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from redis_server import RedisServer
+from system.crowd import ask_at_once
 from system.processes import Running
 from tokenworks.core.label import Label
 from tokenworks.factory import Factory
@@ -60,10 +61,6 @@ output = {OUTPUT}.0
     def pids(self):
         return [one["pid"] for one in json.loads((self.home / "workers.json").read_text())["workers"]]
 
-    @property
-    def port(self):
-        return int(self.running.url.rpartition(":")[2])
-
     def ask(self, key, **changes):
         body = {"model": self.model, "prompt": PROMPT, "max_tokens": TOKENS, "ignore_eos": True} | changes
         headers = {"authorization": f"Bearer {key}"}
@@ -101,28 +98,10 @@ output = {OUTPUT}.0
     def spent(self, tenant):
         return sum(charged_micro(entry) for _, entry in self.entries(tenant))
 
-    async def ask_at_once(self, key, count, tokens=TOKENS):
+    def ask_at_once(self, key, count, tokens=TOKENS):
         """Return status and body of so many requests, all under way together; status 0 where the connection broke."""
-        asked = {"model": self.model, "prompt": PROMPT, "max_tokens": tokens, "ignore_eos": True}
-        body = json.dumps(asked).encode()
-        head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nconnection: close\r\n"
-        sent = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
-        together = asyncio.Barrier(count)
-
-        async def one():
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            await together.wait()
-            try:
-                writer.write(sent)
-                head, _, got = (await reader.read()).partition(b"\r\n\r\n")
-                return int(head.split(b" ", 2)[1]), json.loads(got)
-            except (OSError, IndexError, ValueError):
-                return 0, {}
-            finally:
-                writer.close()
-
-        async with asyncio.timeout(120):
-            return await asyncio.gather(*(one() for _ in range(count)))
+        body = {"model": self.model, "prompt": PROMPT, "max_tokens": tokens, "ignore_eos": True}
+        return asyncio.run(ask_at_once(self.running.url, key, body, count))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +116,7 @@ def served(make_llama, tmp_path_factory):
 
 def test_of_1000_requests_through_two_workers_exactly_those_that_money_is_there_for_are_served(served):
     key = served.new_key("crowd", money_per_day_micro=99 * served.cost + MOST)
-    answers = asyncio.run(served.ask_at_once(key, 1000))
+    answers = served.ask_at_once(key, 1000)
     assert [status for status, _ in answers].count(200) == 100
     assert [body["error"]["code"] for status, body in answers if status != 200] == ["insufficient_quota"] * 900
     assert served.spent("crowd") == 100 * served.cost
@@ -149,7 +128,7 @@ def test_a_grant_is_not_overspent_through_two_workers(served):
     budget = Budget(money_micro=19 * served.cost + MOST, requests=1000)
     with Factory(home=served.home) as factory:
         secret, kept = factory.keys.grant(key[:SHOWN], Rights(task="nightly", lasts_s=600.0, budget=budget))
-    answers = asyncio.run(served.ask_at_once(secret, 200))
+    answers = served.ask_at_once(secret, 200)
     assert [status for status, _ in answers].count(200) == 20
     refused = [body["error"] for status, body in answers if status != 200]
     assert {error["code"] for error in refused} == {"insufficient_quota"}
@@ -167,7 +146,7 @@ def test_workers_killed_under_load_overspend_nothing_and_what_they_held_comes_ba
     answers, first = [], served.pids
 
     def load():
-        answers.extend(asyncio.run(served.ask_at_once(key, 400, tokens)))
+        answers.extend(served.ask_at_once(key, 400, tokens))
 
     loading = threading.Thread(target=load)
     loading.start()
@@ -181,7 +160,7 @@ def test_workers_killed_under_load_overspend_nothing_and_what_they_held_comes_ba
     served.until_it_serves(served.free)
     rest, told = [], set()
     while told != {"insufficient_quota"}:  # until then it is told that more may be left when others have ended
-        rest += (more := asyncio.run(served.ask_at_once(key, 250, tokens)))
+        rest += (more := served.ask_at_once(key, 250, tokens))
         told = {body["error"]["code"] for status, body in more if status != 200}
         assert told <= {"insufficient_quota", "rate_limit_exceeded"}
     assert 200 in {status for status, _ in rest}
@@ -216,14 +195,14 @@ def test_what_a_killed_workers_stream_held_is_free_again_but_for_what_it_deliver
 def test_without_redis_what_has_a_budget_is_refused_and_its_money_is_remembered(served):
     budget = 39 * served.cost + MOST
     key = served.new_key("patient", money_per_day_micro=budget)
-    assert [status for status, _ in asyncio.run(served.ask_at_once(key, 25))] == [200] * 25
+    assert [status for status, _ in served.ask_at_once(key, 25)] == [200] * 25
     served.redis.kill()
-    away = asyncio.run(served.ask_at_once(key, 20))
+    away = served.ask_at_once(key, 20)
     assert {(status, body["error"]["code"]) for status, body in away} == {(503, "limits_unavailable")}
     assert served.ask(served.free).status_code == 200  # nothing limits it
     served.redis.start()  # it remembers nothing
     served.until_it_serves(key)
-    answers = asyncio.run(served.ask_at_once(key, 100))
+    answers = served.ask_at_once(key, 100)
     assert [status for status, _ in answers].count(200) == 14
     assert {body["error"]["code"] for status, body in answers if status != 200} == {"insufficient_quota"}
     assert served.spent("patient") == 40 * served.cost

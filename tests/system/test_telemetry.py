@@ -18,6 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy_files import DASHBOARD, metrics_in
+from patience import until
 from system.collector import Collector, attributes
 from system.far_server import Chat
 from system.processes import Running, tokenworks, until_ready
@@ -295,10 +296,3 @@ def kill_engine_while_it_answers(site, prompt):
     engine.kill()
     asking.join()
     site.ask(site.model, prompt)
-
-
-def until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)

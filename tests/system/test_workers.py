@@ -15,6 +15,7 @@ import openai
 import psutil
 import pytest
 
+from system.crowd import ask_at_once
 from system.processes import Running, gone, tokenworks
 from tokenworks.core.label import Label
 from tokenworks.factory import Factory
@@ -109,26 +110,6 @@ def served(make_llama, tmp_path_factory):
     found.systemd.close()
 
 
-async def ask_at_once(served, key, count):
-    """Return status and body of so many requests, all under way at the same time, over connections of their own."""
-    asked = {"model": served.model, "prompt": PROMPT, "max_tokens": TOKENS, "ignore_eos": True}
-    body = json.dumps(asked).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nconnection: close\r\n"
-    sent = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
-    port = int(served.url.rpartition(":")[2])
-    together = asyncio.Barrier(count)
-
-    async def one():
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        await together.wait()
-        writer.write(sent)
-        got = await reader.read()
-        writer.close()
-        return int(got.split(b" ", 2)[1]), json.loads(got.partition(b"\r\n\r\n")[2])
-
-    return await asyncio.gather(*(one() for _ in range(count)))
-
-
 def until_counted(served, least):
     """Wait until /metrics of whichever worker says how many requests all of them have answered."""
     deadline = time.monotonic() + 60
@@ -153,7 +134,8 @@ def test_of_1000_requests_through_two_workers_exactly_those_within_the_budget_ar
         with httpx.Client(base_url=served.url, headers={"authorization": f"Bearer {key}"}, timeout=60) as client:
             cost = served.ask(client).json()["usage"]["total_tokens"]
         served.limit(factory, "crowd", tokens_per_day=100 * cost + CLAIM - 1)
-    answers = asyncio.run(ask_at_once(served, key, 1000))
+    body = {"model": served.model, "prompt": PROMPT, "max_tokens": TOKENS, "ignore_eos": True}
+    answers = asyncio.run(ask_at_once(served.url, key, body, 1000))
     found = [body for status, body in answers if status == 200]
     refused = [body["error"]["code"] for status, body in answers if status != 200]
     assert len(found) == 99  # one was asked before

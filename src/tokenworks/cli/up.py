@@ -77,6 +77,7 @@ def _reload(ours: Context) -> None:
 def _run(ours: Context, wish: Wish, port: int | None) -> None:
     from tokenworks.cli.screen import Screen
     from tokenworks.cli.tables import report_lines
+    from tokenworks.factory.trying import sample
     from tokenworks.factory.up import Shown, run_up
 
     console = ours.console
@@ -84,7 +85,7 @@ def _run(ours: Context, wish: Wish, port: int | None) -> None:
 
         def settled(plant: Plant) -> None:
             found = factory.report()
-            ours.show(found, "\n".join(["", *report_lines(found), examples(plant)]))
+            ours.show(found, "\n".join(["", *report_lines(found), examples(plant, sample(factory))]))
 
         broken = run_up(factory, wish, Shown(screen, lambda plant: _greet(console, plant), settled))
     for problem in broken:
@@ -99,9 +100,9 @@ def _greet(console: Console, plant: Plant) -> None:
     console.print("  Ctrl-C stops everything", highlight=False)
 
 
-def examples(plant: Plant) -> str:
-    """Return a curl and a Python example for what is released, ready to paste."""
-    model, path, body = plant.sample()
+def examples(plant: Plant, sample: tuple[str, str, bytes]) -> str:
+    """Return a curl and a Python example of a `sample` request (model, path, body), ready to paste."""
+    model, path, body = sample
     return f"""
 Try it:
 

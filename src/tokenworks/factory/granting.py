@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from tokenworks.core.errors import ConfigError, NotFoundError
+from tokenworks.core.files import write_atomic
 from tokenworks.core.ids import sha256_hex
 from tokenworks.core.label import Label
 from tokenworks.factory.house import House
 from tokenworks.factory.limiting import price_list
 from tokenworks.factory.making import user
 from tokenworks.governance.grants import Rights
+from tokenworks.governance.keys import DEFAULT_SCOPES
 from tokenworks.governance.principal import ends_at
 from tokenworks.ledger.spending import Spent
 from tokenworks.store.nouns import Key
@@ -77,3 +79,19 @@ def opens(house: House, secret: str) -> bool:
     """Return whether `secret` opens anything here now."""
     standing = house.catalog.keys.standing(sha256_hex(secret.encode()))
     return standing is not None and house.clock.now() < ends_at(standing)
+
+
+def local_key(house: House) -> str:
+    """Return this home's own API key, readable by its owner alone: made at the first start, and where it was ended."""
+    path = house.home / "api-key"
+    if path.exists() and opens(house, kept := path.read_text().strip()):
+        return kept
+    secret, _ = house.keys.create(
+        "default",
+        name="local",
+        scopes=DEFAULT_SCOPES | {"versions", "files", "tune", "evals"},
+        clearance=Label.RESTRICTED,
+        by=user(),
+    )
+    write_atomic(path, secret.encode(), mode=0o600)
+    return secret

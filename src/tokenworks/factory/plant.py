@@ -16,7 +16,6 @@ import structlog
 
 from tokenworks.core.errors import TokenworksError
 from tokenworks.core.files import write_atomic
-from tokenworks.core.label import Label
 from tokenworks.core.memory import calm_collector
 from tokenworks.core.request import Answer, Request
 from tokenworks.factory.accounting import record_settings
@@ -26,32 +25,21 @@ from tokenworks.factory.documents import ENCODER, Documents
 from tokenworks.factory.engines import open_verified
 from tokenworks.factory.fleet import Fleet, Plan
 from tokenworks.factory.front import Behind
-from tokenworks.factory.granting import opens
-from tokenworks.factory.house import House
+from tokenworks.factory.granting import local_key
 from tokenworks.factory.keeping import DAY_S, keep_house
 from tokenworks.factory.limiting import shared_book
-from tokenworks.factory.making import user
 from tokenworks.factory.metering import Metering
 from tokenworks.factory.path import RequestPath, house_principal, platform_parts, request_path
 from tokenworks.factory.pilot import Pilot
-from tokenworks.factory.probe import probe
 from tokenworks.factory.remote import add_remote
 from tokenworks.factory.tuning.tuner import Tuner
 from tokenworks.factory.turning import Turning
 from tokenworks.factory.watching import Changed, watch_in_child
 from tokenworks.gateway.limits.book import Book, MemoryBook
 from tokenworks.gateway.server import Server, serve
-from tokenworks.governance.keys import DEFAULT_SCOPES
-from tokenworks.ledger.verify import verify
 from tokenworks.metering.deferral import HOUR_S
 
 OTHERS_S = 5.0  # how often a host looks for background work that another one was asked for
-SAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (  # kind, path, body; the first kind that is released is shown
-    ("complete", "/v1/completions", {"prompt": "def ", "max_tokens": 64}),
-    ("chat", "/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}]}),
-    ("classify", "/classify", {"input": "parse a date from a string"}),
-    ("embed", "/v1/embeddings", {"input": "hello"}),
-)
 log = structlog.get_logger()
 
 
@@ -147,29 +135,6 @@ class Plant:
         await asyncio.to_thread(release_folder, self._house, folder)
         self.new_release()
 
-    async def try_out(self, tasks: list[str]) -> list[str]:
-        """Ask each task's release one request over HTTP and verify the ledger; return what does not hold."""
-        broken = []
-        for task in tasks:
-            current = self._house.catalog.releases.current(task)
-            if current is None or current.version == 0:
-                broken.append(f"task {task}: nothing was released; see: tokenworks report")
-                continue
-            version = self._house.catalog.models.get(current.model, current.version)
-            broken += await asyncio.to_thread(probe, self.url, self.key, task, version.kind, self._house.ledger_root)
-        checked = await asyncio.to_thread(verify, self._house.ledger_root)
-        return broken + [f"ledger: {problem}" for problem in checked.problems]
-
-    def sample(self) -> tuple[str, str, bytes]:
-        """Return (model, path, body) of a request worth pasting: a language model's, where one is released."""
-        current = {one.alias: one for one in self._house.catalog.releases.all_current() if one.version}
-        kinds = {alias: self._house.catalog.models.get(one.model, one.version).kind for alias, one in current.items()}
-        for kind, path, body in SAMPLES:
-            found = sorted(alias for alias, one in kinds.items() if one == kind)
-            if found:
-                return found[0], path, msgspec.json.encode({"model": found[0], **body})
-        return ENCODER, "/v1/embeddings", msgspec.json.encode({"model": ENCODER, "input": "hello"})
-
     # -- its own work
 
     async def _listen(self, plan: Plan | None, book: Book | None, tuner: Tuner) -> Server | Fleet:
@@ -247,19 +212,3 @@ class Plant:
 
 def _left_to_others(what: str, id: str) -> None:
     """Leave it to the host that works in the background: it looks into the catalog."""
-
-
-def local_key(house: House) -> str:
-    """Return this home's own API key, readable by its owner alone: made at the first start, and where it was ended."""
-    path = house.home / "api-key"
-    if path.exists() and opens(house, kept := path.read_text().strip()):
-        return kept
-    secret, _ = house.keys.create(
-        "default",
-        name="local",
-        scopes=DEFAULT_SCOPES | {"versions", "files", "tune", "evals"},
-        clearance=Label.RESTRICTED,
-        by=user(),
-    )
-    write_atomic(path, secret.encode(), mode=0o600)
-    return secret

@@ -21,6 +21,7 @@ from tokenworks.example.stdlib import write_example
 from tokenworks.factory import Factory
 from tokenworks.factory.fleet import Plan
 from tokenworks.factory.plant import Plant
+from tokenworks.factory.trying import try_out
 from tokenworks.line.events import AnyEvent, Finished, Listener, Said
 from tokenworks.settings import notify_socket
 
@@ -112,7 +113,8 @@ async def run(factory: Factory, wish: Wish, shown: Shown) -> list[str]:
         if stop.is_set():
             return broken
         if wish.once:
-            broken += await plant.try_out(await asyncio.to_thread(promised, factory, wish))
+            tasks = await asyncio.to_thread(promised, factory, wish)
+            broken += await try_out(factory, plant.url, plant.key, tasks)
         await asyncio.to_thread(shown.settled, plant)
         if not wish.once:
             plant.fill_index()

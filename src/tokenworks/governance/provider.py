@@ -94,7 +94,7 @@ def _context(ca_file: str) -> ssl.SSLContext:
 
 
 def _get(url: str, timeout_s: float, until: float, context: ssl.SSLContext) -> dict[str, Any]:
-    # No proxy from the environment: only settings.py reads that.
+    # No proxy from the environment: only the settings read that.
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), _NoRedirect()
     )

@@ -7,8 +7,9 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from factory.platform_house import bank_rows, ended, lines, name_of, until
+from factory.platform_house import bank_rows, ended, lines, name_of
 from factory.tuning.test_evals import EQUAL, ROWS, config, inline
+from patience import until
 
 NO_ERROR = {"code": "", "message": ""}  # required of evals by the description, and null in its own examples
 

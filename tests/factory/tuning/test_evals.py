@@ -3,7 +3,8 @@
 import openai
 import pytest
 
-from factory.platform_house import lines, name_of, until
+from factory.platform_house import lines, name_of
+from patience import until
 
 SCHEMA = {
     "type": "object",

@@ -6,7 +6,8 @@ import openai
 import pytest
 
 from factory.banking import questions
-from factory.platform_house import bank_rows, ended, lines, name_of, until
+from factory.platform_house import bank_rows, ended, lines, name_of
+from patience import until
 from tokenworks.core.label import Label
 from tokenworks.governance.keys import SCOPES
 

@@ -8,14 +8,7 @@ from tokenworks.core.model import ModelVersion, Release
 from tokenworks.core.task import Task
 from tokenworks.flywheel.turn.pilot import wanted
 from tokenworks.flywheel.turn.state import Turns, TurnState
-from tokenworks.store.catalog import open_catalog
 from tokenworks.store.nouns import CatalogTask, Object
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as made:
-        yield made
 
 
 def know(catalog, name="route", when="3 new corrections", released=True):

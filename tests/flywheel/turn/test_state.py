@@ -4,13 +4,11 @@ import pytest
 
 from tokenworks.core.errors import ConflictError, NotFoundError
 from tokenworks.flywheel.turn.state import Tried, Turns, TurnState
-from tokenworks.store.catalog import open_catalog
 
 
 @pytest.fixture
-def turns(tmp_path):
-    with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog:
-        yield Turns(catalog)
+def turns(catalog):
+    return Turns(catalog)
 
 
 def state(task="route", number=1, **changes):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tokenworks.core.label import Label
 from tokenworks.gateway.platform.theirs import all_theirs, one_theirs
 from tokenworks.governance.keys import Principal
-from tokenworks.store.catalog import open_catalog
+from tokenworks.store.catalog import Catalog
 from tokenworks.store.nouns import Object
 from tokenworks.store.objects import Objects
 
@@ -18,13 +15,12 @@ TENANTS = ("acme", "other")
 
 
 @pytest.fixture
-def objects(tmp_path: Path) -> Iterator[Objects]:
-    with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog:
-        for tenant in TENANTS:
-            for label in Label:
-                name, body = f"{tenant}-{label}", {"label": str(label)}
-                catalog.objects.add(Object(kind="thing", id=name, scope=tenant, body=body, created_at=1.0))
-        yield catalog.objects
+def objects(catalog: Catalog) -> Objects:
+    for tenant in TENANTS:
+        for label in Label:
+            name, body = f"{tenant}-{label}", {"label": str(label)}
+            catalog.objects.add(Object(kind="thing", id=name, scope=tenant, body=body, created_at=1.0))
+    return catalog.objects
 
 
 @pytest.mark.parametrize("tenant", TENANTS)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,7 +12,7 @@ from tokenworks.core.stage import Bench
 from tokenworks.line.curate.report import CurateReport, read_manifest
 from tokenworks.line.curate.split import SPLIT, SplitParams
 from tokenworks.line.curate.stage import CURATE, CurateParams
-from tokenworks.store.artifacts import ArtifactStore, open_artifacts
+from tokenworks.store.artifacts import ArtifactStore
 
 WORDS = "river stone cloud engine paper garden window silver metal forest letter music".split()  # noqa: SIM905
 
@@ -28,14 +27,8 @@ def document(path: str, text: str, **fields: object) -> Document:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ArtifactStore:
-    return open_artifacts(str(tmp_path / "artifacts"), cache=tmp_path / "cache")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, store: ArtifactStore) -> Bench:
-    (tmp_path / "scratch").mkdir()
-    return Bench(store, tmp_path / "scratch", tmp_path / "stage-cache")
+def store(bench: Bench) -> ArtifactStore:
+    return bench.artifacts
 
 
 class Curated:

@@ -12,12 +12,10 @@ import pytest
 
 from tokenworks.core.errors import DataError, EngineError
 from tokenworks.core.request import Answer
-from tokenworks.core.stage import Bench
 from tokenworks.core.usage import Usage
 from tokenworks.line.evaluate.params import EvaluateParams
 from tokenworks.line.evaluate.report import Evaluation
 from tokenworks.line.evaluate.stage import evaluate_stage
-from tokenworks.store.artifacts import open_artifacts
 
 WORDS = {"billing": "invoice payment bill", "card": "card stolen lost", "login": "password login account"}
 TRAIN = [
@@ -30,13 +28,6 @@ GOLD = [
     for label in WORDS
     for i, word in enumerate(WORDS[label].split() * 4)
 ]
-
-
-@pytest.fixture
-def bench(tmp_path):
-    artifacts = open_artifacts(str(tmp_path / "artifacts"), cache=tmp_path / "cache")
-    (tmp_path / "scratch").mkdir()
-    return Bench(artifacts, tmp_path / "scratch", tmp_path / "shared")
 
 
 def jsonl(rows):

@@ -6,25 +6,16 @@ from tokenworks.core.corpus import write_parts
 from tokenworks.core.document import Document
 from tokenworks.core.errors import DataError
 from tokenworks.core.request import Answer
-from tokenworks.core.stage import Bench
 from tokenworks.core.task import TaskCheck, TaskLimits
 from tokenworks.core.usage import Usage
 from tokenworks.line.evaluate.gate import decide
 from tokenworks.line.evaluate.params import EvaluateParams
 from tokenworks.line.evaluate.report import Evaluation
 from tokenworks.line.evaluate.stage import evaluate_stage
-from tokenworks.store.artifacts import open_artifacts
 
 PARAMS = EvaluateParams(
     task="complete", kind="complete", metric="bits_per_byte", model_ref="complete@1", latency_sample=4
 )
-
-
-@pytest.fixture
-def bench(tmp_path):
-    (tmp_path / "scratch").mkdir()
-    artifacts = open_artifacts(str(tmp_path / "artifacts"), cache=tmp_path / "cache")
-    return Bench(artifacts, tmp_path / "scratch", tmp_path / "shared", threads=1)
 
 
 def parts(bench, folder, texts):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clocks import Hands
 from tokenworks.core.errors import NotFoundError, RefusedError, StoreError
 from tokenworks.ledger.entries import ModelEntry, ReleaseEntry
 from tokenworks.ledger.reader import read
@@ -15,19 +16,6 @@ from tokenworks.line.release.reconcile import reconcile
 from tokenworks.line.release.release import at, history, promote, rollback, withdraw
 from tokenworks.store.catalog import open_catalog
 from tokenworks.store.nouns import CatalogTask
-
-
-class HandClock:
-    """A clock that stands where it is put."""
-
-    def __init__(self, now: float) -> None:
-        self.time = now
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
 
 
 def _day(text: str) -> float:
@@ -123,11 +111,11 @@ def test_a_task_without_an_owner_is_refused_and_nothing_is_written(shop):
 
 
 def test_which_model_was_in_production_on_the_third_of_march_and_why(shop):
-    clock = HandClock(_day("2026-02-01"))
+    clock = Hands(_day("2026-02-01"))
     _promote(shop, shop.version(1), reason="first", clock=clock)
-    clock.time = _day("2026-03-01")
+    clock.at = _day("2026-03-01")
     _promote(shop, shop.version(2), reason="accuracy +2.1 %", evidence="2" * 64, clock=clock)
-    clock.time = _day("2026-03-05")
+    clock.at = _day("2026-03-05")
     _rollback(shop, clock=clock)
     found = at("route", _day("2026-03-03"), catalog=shop.catalog)
     assert found is not None
@@ -139,9 +127,9 @@ def test_which_model_was_in_production_on_the_third_of_march_and_why(shop):
 
 
 def test_a_clock_that_was_set_back_does_not_reorder_history(shop):
-    clock = HandClock(2000.0)
+    clock = Hands(2000.0)
     _promote(shop, shop.version(1), clock=clock)
-    clock.time = 1000.0
+    clock.at = 1000.0
     second = _promote(shop, shop.version(2), clock=clock)
     assert second.at > 2000.0
     assert shop.catalog.releases.current("route") == second

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from line.train.lessons import chats, plan_for, recipe
 from tokenworks.core.errors import ConfigError, DataError
 from tokenworks.core.stage import Bench
 from tokenworks.line.train import dpo
@@ -36,28 +37,19 @@ def jsonl(pairs=PAIRS):
     return "\n".join(json.dumps(row) for row in rows).encode()
 
 
-def conversations(pairs=PAIRS):
-    rows = ([{"role": "user", "content": q}, {"role": "assistant", "content": c}] for q, c, _ in pairs)
-    return "\n".join(json.dumps({"messages": row}) for row in rows).encode()
+def conversations(pairs):
+    return chats((question, chosen) for question, chosen, _ in pairs)
 
 
 def recipe_of(method, *, steps=STEPS, rate=1e-3):
-    return Recipe(
-        method=method, steps=steps, learning_rate=rate, precision="f32", batch_tokens=100, max_length=128, rank=4,
-        seed=0,
-    )  # fmt: skip
+    return recipe(method, steps=steps, rate=rate, batch_tokens=100)
 
 
 def inputs_of(bench, base, method, **how):
-    plan = {
-        "method": method, "steps": STEPS, "tokens": 1, "parameters": 1, "trainable": 1, "expected_s": 1,
-        "tokens_per_s": 1, "epochs": 1, "why": "test", "recipe": {
-            name: getattr(recipe_of(method, **how), name) for name in Recipe.__struct_fields__},
-    }  # fmt: skip
     return {
         "pairs": bench.artifacts.put_bytes(jsonl()),
         "base": bench.artifacts.put_folder(base),
-        "plan": bench.artifacts.put_bytes(json.dumps(plan).encode()),
+        "plan": bench.artifacts.put_bytes(plan_for(recipe_of(method, **how))),
     }
 
 
@@ -67,7 +59,7 @@ def log_of(bench, outputs):
 
 def margin(folder, pairs=PAIRS):
     """How many nats more the model in `folder` gives the chosen answers."""
-    learner = trainee(folder, recipe_of("full"))
+    learner = trainee(folder, Recipe(**recipe_of("full")))
     tokenizer, _ = tokenizer_of(folder)
     found = tokenize_pairs(read_preferences(jsonl(pairs)), tokenizer, max_length=128)
     with torch.no_grad():
@@ -112,8 +104,8 @@ def test_the_first_step_of_trl_has_the_same_loss_and_margins(bench, tiny_llama, 
     trainer.train()
     found = [pair_of(row) for row in trainer.train_dataset]  # the very tokens, which trl ends with its own mark
     with torch.no_grad():
-        known = pair_logps(trainee(tiny_llama, recipe_of("full")), found)
-        ours, margins = dpo_loss(pair_logps(trainee(moved, recipe_of("full")), found), known, beta=0.1)
+        known = pair_logps(trainee(tiny_llama, Recipe(**recipe_of("full"))), found)
+        ours, margins = dpo_loss(pair_logps(trainee(moved, Recipe(**recipe_of("full"))), found), known, beta=0.1)
     assert float(margins.mean()) > 1
     assert float(theirs[0]) == pytest.approx(float(ours), abs=1e-5)
 
@@ -132,7 +124,7 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_stopped_run_resumes_to_the_same_bytes(bench, tiny_llama, tmp_path, monkeypatch, method):
-    inputs = {**inputs_of(bench, tiny_llama, method), "train": bench.artifacts.put_bytes(conversations())}
+    inputs = {**inputs_of(bench, tiny_llama, method), "train": bench.artifacts.put_bytes(conversations(PAIRS))}
     other = tmp_path / "undisturbed"
     other.mkdir()
     undisturbed = dpo.TRAIN.run(inputs, dpo.Params(), Bench(bench.artifacts, other, bench.cache, threads=1))

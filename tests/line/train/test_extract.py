@@ -5,6 +5,7 @@ import json
 import msgspec
 import pytest
 
+from line.train.lessons import chats
 from tokenworks.core.errors import ConfigError, DataError
 from tokenworks.line.train import extract
 from tokenworks.line.train._conversations import read_conversations
@@ -17,13 +18,12 @@ SCHEMA = {
 }
 
 
-def jsonl(*answers):
-    rows = ([{"role": "user", "content": "Ann is 30"}, {"role": "assistant", "content": answer}] for answer in answers)
-    return "\n".join(json.dumps({"messages": row}) for row in rows).encode()
+def lines(*answers):
+    return chats(("Ann is 30", answer) for answer in answers)
 
 
 def checked(*answers, schema=SCHEMA):
-    return read_conversations(jsonl(*answers), check=extract.lesson(schema).check)
+    return read_conversations(lines(*answers), check=extract.lesson(schema).check)
 
 
 def test_answers_become_canonical_json():
@@ -74,7 +74,7 @@ def test_schemas_and_instances_of_the_field_are_judged_alike(data_folder):
 def test_an_extractor_is_trained_end_to_end(bench, monkeypatch, tiny_causal):
     monkeypatch.setattr("tokenworks.line.train._sft_plan.PROBE_S", 0.1)
     answers = [json.dumps({"name": "Ann", "age": age}) for age in range(6)]
-    inputs = {"train": bench.artifacts.put_bytes(jsonl(*answers)), "base": bench.artifacts.put_folder(tiny_causal)}
+    inputs = {"train": bench.artifacts.put_bytes(lines(*answers)), "base": bench.artifacts.put_folder(tiny_causal)}
     params = extract.Params(schema=SCHEMA, method="full", budget="600 tokens", base="tiny")
     plan = extract.PLAN.run(inputs, params, bench)
     outputs = extract.TRAIN.run({**inputs, **plan}, params, bench)

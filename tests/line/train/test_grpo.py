@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from line.train.lessons import chats, plan_for, recipe
 from tokenworks.core.errors import ConfigError, DataError
 from tokenworks.core.stage import Bench
 from tokenworks.line.train import grpo, tune
@@ -20,11 +21,6 @@ torch = pytest.importorskip("torch")
 QUESTIONS = [("Is the sky blue?", "yes"), ("Is grass red?", "no"), ("Is snow white?", "yes"), ("Is coal white?", "no")]
 
 
-def jsonl(pairs):
-    rows = ([{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in pairs)
-    return "\n".join(json.dumps({"messages": row}) for row in rows).encode()
-
-
 @pytest.fixture(scope="module")
 def undecided(make_llama, tmp_path_factory):
     """A model that answers every question by yes or no, at random: the format is learnt, the answers are not."""
@@ -36,33 +32,19 @@ def undecided(make_llama, tmp_path_factory):
     (root / "scratch").mkdir()
     bench = Bench(artifacts, root / "scratch", root / "cache", threads=1)
     both = [(question, answer) for question, _ in QUESTIONS for answer in ("yes", "no")]
-    recipe = recipe_of("full", steps=60, rate=3e-3, batch_tokens=1024)
-    plan = {
-        "method": "full", "steps": 60, "tokens": 1, "parameters": 1, "trainable": 1, "expected_s": 1,
-        "tokens_per_s": 1, "epochs": 1, "why": "test", "recipe": recipe,
-    }  # fmt: skip
     inputs = {
-        "train": artifacts.put_bytes(jsonl(both)),
+        "train": artifacts.put_bytes(chats(both)),
         "base": artifacts.put_folder(base),
-        "plan": artifacts.put_bytes(json.dumps(plan).encode()),
+        "plan": artifacts.put_bytes(plan_for(recipe("full", steps=60, rate=3e-3, batch_tokens=1024))),
     }
     return artifacts.folder(tune.TRAIN.run(inputs, tune.Params(), bench)["model"])
 
 
-def recipe_of(method, *, steps, rate, batch_tokens=0):
-    return {
-        "method": method, "steps": steps, "learning_rate": rate, "precision": "f32", "batch_tokens": batch_tokens,
-        "max_length": 128, "rank": 4, "seed": 0,
-    }  # fmt: skip
-
-
 def inputs_of(bench, base, method="full", *, steps=30, rate=3e-4, questions=QUESTIONS):
-    plan = {"method": method, "steps": steps, "expected_s": 1, "epochs": 1, "why": "test"}
-    plan["recipe"] = recipe_of(method, steps=steps, rate=rate)
     return {
-        "train": bench.artifacts.put_bytes(jsonl(questions)),
+        "train": bench.artifacts.put_bytes(chats(questions)),
         "base": bench.artifacts.put_folder(base),
-        "plan": bench.artifacts.put_bytes(json.dumps(plan).encode()),
+        "plan": bench.artifacts.put_bytes(plan_for(recipe(method, steps=steps, rate=rate, batch_tokens=0))),
     }
 
 
@@ -163,7 +145,7 @@ def test_the_plan_counts_steps_and_says_how_often_the_base_is_right(bench, undec
 def test_answers_in_one_batch_are_those_of_each_prompt_alone(undecided):
     """Padding on the left changes nothing: where one token has all the probability, both ways say the same."""
     tokenizer, _ = tokenizer_of(undecided)
-    learner = trainee(undecided, Recipe(**recipe_of("full", steps=1, rate=0.0)))
+    learner = trainee(undecided, Recipe(**recipe("full", steps=1, rate=0.0, batch_tokens=0)))
     how = Sampling(4, 1e-4, stop_tokens(undecided, tokenizer))
     prompts = [prompt_ids((Message(role="user", content=text),), tokenizer) for text in ("Why?", "Is the sky blue?")]
     together = answers_to(learner, prompts, 2, how, tokenizer)

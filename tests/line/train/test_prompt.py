@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from line.train.lessons import chats
 from tokenworks.core.errors import ConfigError, DataError
 from tokenworks.line.train import prompt
 from tokenworks.line.train._baked import bake, read_template, unbaked
@@ -22,11 +23,6 @@ ASK = [{"role": "user", "content": "Why?"}]
 ROWS = [("Is the sky blue?", "yes"), ("Is the sky red?", "no"), ("What is 2 + 2?", "4"), ("What is 3 + 3?", "6")]
 
 
-def jsonl(rows=ROWS):
-    turns = ([{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in rows)
-    return "\n".join(json.dumps({"messages": turn}) for turn in turns).encode()
-
-
 def shot(question, answer):
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
@@ -36,7 +32,7 @@ def render(template, messages):
 
 
 def made(bench, base, params, rows=ROWS):
-    inputs = {"train": bench.artifacts.put_bytes(jsonl(rows)), "base": bench.artifacts.put_folder(base)}
+    inputs = {"train": bench.artifacts.put_bytes(chats(rows)), "base": bench.artifacts.put_folder(base)}
     inputs |= prompt.PLAN.run(inputs, params, bench)
     return prompt.TRAIN.run(inputs, params, bench)
 

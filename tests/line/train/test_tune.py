@@ -8,6 +8,7 @@ import sys
 import msgspec
 import pytest
 
+from line.train.lessons import chats, plan_for, recipe
 from tokenworks.core.errors import ConfigError, DataError
 from tokenworks.core.stage import Bench
 from tokenworks.line.train import tune
@@ -24,11 +25,6 @@ QUESTIONS = [
 STEPS = 12
 
 
-def jsonl(pairs):
-    rows = ({"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]} for q, a in pairs)
-    return "\n".join(json.dumps(row) for row in rows).encode()
-
-
 @pytest.fixture(autouse=True)
 def short_probe(monkeypatch):
     monkeypatch.setattr("tokenworks.line.train._sft_plan.PROBE_S", 0.2)
@@ -36,19 +32,11 @@ def short_probe(monkeypatch):
 
 def plan_of(bench, method, *, steps=STEPS, rate=5e-3, precision="f32"):
     """Store a plan that needs no measurement."""
-    recipe = {
-        "method": method, "steps": steps, "learning_rate": rate, "precision": precision, "batch_tokens": 128,
-        "max_length": 128, "rank": 4, "seed": 0,
-    }  # fmt: skip
-    plan = {
-        "method": method, "steps": steps, "tokens": 1, "parameters": 1, "trainable": 1, "expected_s": 1,
-        "tokens_per_s": 1, "epochs": 1, "recipe": recipe, "why": "test",
-    }  # fmt: skip
-    return bench.artifacts.put_bytes(json.dumps(plan).encode())
+    return bench.artifacts.put_bytes(plan_for(recipe(method, steps=steps, rate=rate, precision=precision)))
 
 
 def inputs_of(bench, base, pairs=QUESTIONS * 4):
-    return {"train": bench.artifacts.put_bytes(jsonl(pairs)), "base": bench.artifacts.put_folder(base)}
+    return {"train": bench.artifacts.put_bytes(chats(pairs)), "base": bench.artifacts.put_folder(base)}
 
 
 def read(bench, digest):
@@ -224,10 +212,10 @@ def test_gsm8k_conversations_are_learnt_by_lora(bench, tiny_causal, data_folder)
 def test_earlier_conversations_are_replayed_in_their_share(bench, tiny_causal):
     earlier = [(f"What is number {number}?", "A number.") for number in range(40)]
     inputs = {**inputs_of(bench, tiny_causal), "plan": plan_of(bench, "full", steps=2)}
-    inputs["earlier"] = bench.artifacts.put_bytes(jsonl(earlier))
+    inputs["earlier"] = bench.artifacts.put_bytes(chats(earlier))
     log = read(bench, tune.TRAIN.run(inputs, tune.Params(replay=0.25), bench)["log"])
     assert log["conversations"] == 12 + 4
-    for params, rows in ((tune.Params(replay=0.0), jsonl(earlier)), (tune.Params(), b"")):
+    for params, rows in ((tune.Params(replay=0.0), chats(earlier)), (tune.Params(), b"")):
         inputs["earlier"] = bench.artifacts.put_bytes(rows)
         assert read(bench, tune.TRAIN.run(inputs, params, bench)["log"])["conversations"] == 12
 

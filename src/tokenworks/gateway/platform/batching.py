@@ -16,6 +16,7 @@ from tokenworks.core.errors import TokenworksError
 from tokenworks.core.request import Answer, Answerer, Request
 from tokenworks.gateway.platform.asking import NotAllowedError, patiently
 from tokenworks.gateway.platform.batches import ENDPOINTS, KIND, LIVE, WINDOW_S, Batch, Wrong, at_status, get
+from tokenworks.gateway.platform.errands import Errands
 from tokenworks.gateway.platform.filing import Filing
 from tokenworks.gateway.platform.lines import answered, check, read_line
 from tokenworks.gateway.platform.room import Room
@@ -58,7 +59,7 @@ class Batching:
         self._clock = clock
         self._may_start, self._within_s = may_start, within_s
         self._loop = asyncio.get_running_loop()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._errands = Errands("batch", self._guarded)
         self._unwanted: set[str] = set()
 
     async def resume(self) -> None:
@@ -68,11 +69,11 @@ class Batching:
             if left.name not in live:  # its end was written down, and then came a kill
                 await asyncio.to_thread(shutil.rmtree, left, ignore_errors=True)
         for batch in sorted(live):
-            self._start(batch)
+            self._errands.start(batch)
 
     def begin(self, id: str) -> None:
         """Run it in the background."""
-        self._loop.call_soon_threadsafe(self._start, id)
+        self._errands.begin(id)
 
     def end(self, id: str) -> None:
         """Ask no more lines of it; those under way come to their end."""
@@ -80,16 +81,7 @@ class Batching:
 
     async def close(self) -> None:
         """Stop everything; it goes on at the next start."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _start(self, batch: str) -> None:
-        if batch not in self._tasks:
-            task = self._loop.create_task(self._guarded(batch), name=f"batch {batch}")
-            self._tasks[batch] = task
-            task.add_done_callback(lambda _: self._tasks.pop(batch, None))
+        await self._errands.close()
 
     async def _guarded(self, id: str) -> None:
         """A border: whatever a batch dies of becomes its error."""

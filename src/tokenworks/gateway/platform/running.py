@@ -16,6 +16,7 @@ from tokenworks.core.errors import DataError, TokenworksError
 from tokenworks.core.request import Answerer
 from tokenworks.gateway.platform.asking import Ask, Asked, NotAllowedError, asking
 from tokenworks.gateway.platform.criteria import AnyCriterion, read_criteria
+from tokenworks.gateway.platform.errands import Errands
 from tokenworks.gateway.platform.evals import ITEM, RUN, validator
 from tokenworks.gateway.platform.evals import KIND as EVAL
 from tokenworks.gateway.platform.files import KIND as FILE
@@ -74,39 +75,25 @@ class Running:
         self._answer = answer
         self._clock = clock
         self._concurrency = concurrency
-        self._loop = asyncio.get_running_loop()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._errands = Errands("eval run", self._guarded)
 
     async def resume(self) -> None:
         """Take up what the last process left."""
         for found in await asyncio.to_thread(self._objects.of, RUN):
             if found.body["status"] in LIVE:
-                self._start(found.id)
+                self._errands.start(found.id)
 
     def begin(self, id: str) -> None:
         """Run it in the background."""
-        self._loop.call_soon_threadsafe(self._start, id)
+        self._errands.begin(id)
 
     def end(self, id: str) -> None:
         """Stop it, where it runs here; what it is said to be is the caller's business."""
-        self._loop.call_soon_threadsafe(self._stop, id)
+        self._errands.end(id)
 
     async def close(self) -> None:
         """Stop everything; it goes on at the next start."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _start(self, run: str) -> None:
-        if run not in self._tasks:
-            task = self._loop.create_task(self._guarded(run), name=f"eval run {run}")
-            self._tasks[run] = task
-            task.add_done_callback(lambda _: self._tasks.pop(run, None))
-
-    def _stop(self, run: str) -> None:
-        if run in self._tasks:
-            self._tasks[run].cancel()
+        await self._errands.close()
 
     async def _guarded(self, id: str) -> None:
         """A border: whatever a run dies of becomes its error."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from tokenworks.core.errors import DataError
+from tokenworks.line.train._lines import read_lines
 
 SHAPE = '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}'
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -37,22 +38,12 @@ def read_conversations(
 
     `check` may refuse (raise `DataError`) or rewrite a conversation: the line is named in front of its message.
     """
-    conversations: list[Conversation] = []
-    wrong: list[str] = []
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            conversation = _conversation(line)
-            conversations.append(check(conversation) if check else conversation)
-        except DataError as error:
-            wrong.append(f"line {number}: {error}")
-    if wrong:
-        more = f"\n... and {len(wrong) - 5} more lines" if len(wrong) > 5 else ""
-        raise DataError(f"training examples: {len(wrong)} lines cannot be used\n" + "\n".join(wrong[:5]) + more)
-    if not conversations:
-        raise DataError(f"training examples: there are none; write one JSON object on each line: {SHAPE}")
-    return conversations
+
+    def read(line: bytes) -> Conversation:
+        conversation = _conversation(line)
+        return check(conversation) if check else conversation
+
+    return read_lines(data, read, what="training examples", shape=SHAPE)
 
 
 def as_dicts(conversation: Sequence[Message]) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ import numpy as np
 from tokenworks.core.errors import DataError
 from tokenworks.line.train._chat_tokens import Sample, sample
 from tokenworks.line.train._conversations import Conversation, Message, prompt_of
+from tokenworks.line.train._lines import read_lines
 
 SHAPE = '{"messages": [{"role": "user", "content": "..."}], "chosen": "...", "rejected": "..."}'
 
@@ -49,20 +50,7 @@ class Pairs:
 
 def read_preferences(data: bytes) -> list[Preference]:
     """Return the pairs of JSONL `data`; raise `DataError` naming the first bad lines and the way out."""
-    found, wrong = list[Preference](), list[str]()
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            found.append(_preference(line))
-        except DataError as error:
-            wrong.append(f"line {number}: {error}")
-    if wrong:
-        more = f"\n... and {len(wrong) - 5} more lines" if len(wrong) > 5 else ""
-        raise DataError(f"preference pairs: {len(wrong)} lines cannot be used\n" + "\n".join(wrong[:5]) + more)
-    if not found:
-        raise DataError(f"preference pairs: there are none; write one JSON object on each line: {SHAPE}")
-    return found
+    return read_lines(data, _preference, what="preference pairs", shape=SHAPE)
 
 
 def tokenize_pairs(preferences: list[Preference], tokenizer: Any, *, max_length: int) -> Pairs:

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from tokenworks.core.errors import EngineError, MissingExtraError
-from tokenworks.metering.attribution.account import Work
+from tokenworks.core.errors import MissingExtraError
 from tokenworks.serving.conversion.cache import PROBE, converted
 from tokenworks.serving.conversion.salt import salted
 from tokenworks.serving.conversion.shape import read_shape, reason_against
-from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, Text, Vectors
+from tokenworks.serving.decoder import Decoder
+from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling
 from tokenworks.serving.engines._openvino_answer import Answer
 from tokenworks.serving.engines._openvino_library import (
     STEP_TOKENS,
@@ -33,7 +33,6 @@ from tokenworks.serving.engines._openvino_library import (
 from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
 from tokenworks.serving.grammar import Grammars
 from tokenworks.serving.steps import Steps
-from tokenworks.serving.template import ChatTemplate
 from tokenworks.serving.tokens import Tokens
 
 INTERVAL_S = 0.04  # at most about 25 pieces a second and stream: more cost the batch its speed, and no eye sees them
@@ -69,10 +68,9 @@ def load(folder: Path, options: Options) -> OpenVinoEngine:
     return OpenVinoEngine(model, tokens, pipeline, grammars, exact=precision == "f32", uncached=uncached)
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Decoder):
     """A loaded decoder and the loop that steps it."""
 
-    does: frozenset[str]
     supports = frozenset({"logprobs", "seed", "penalties", "json_schema", "ignore_eos", "n", "stop", "top_k", "resume"})
 
     def __init__(
@@ -85,11 +83,8 @@ class OpenVinoEngine:
         exact: bool = False,
         uncached: Callable[[], Any],
     ) -> None:
-        self.does = frozenset({"completions", "chat.completions"} if model.chat_template else {"completions"})
-        self.context_length = model.context_length
-        self.classes: list[str] = []
-        self._model, self._tokens, self._pipeline, self._grammars = model, tokens, pipeline, grammars
-        self._template = ChatTemplate(model.chat_template, model.tokenizer_config) if model.chat_template else None
+        super().__init__(model, tokens)
+        self._pipeline, self._grammars = pipeline, grammars
         self._vocabulary = read_shape(model.config).vocabulary
         self._make_uncached, self._uncached = uncached, None  # a pipeline
         self._numbers = itertools.count()
@@ -103,16 +98,6 @@ class OpenVinoEngine:
     def running(self) -> int:
         """Return how many answers are being made."""
         return len(self._running)
-
-    def chat_prompt(self, messages: Sequence[dict[str, Any]]) -> str:
-        """Return the prompt that the model's own chat template makes of `messages`."""
-        if self._template is None:
-            raise EngineError(f"{self._model.path} has no chat template; ask /v1/completions, or serve a chat model")
-        return self._template.render(messages)
-
-    def count_tokens(self, text: str) -> int:
-        """Return how many tokens `text` has."""
-        return len(self._tokens.encode(text))
 
     async def generate(self, prompt: str, sampling: Sampling) -> AsyncIterator[Piece]:
         """Yield the answer as it is made; closing the iterator cancels the work."""
@@ -132,14 +117,6 @@ class OpenVinoEngine:
         finally:
             for answer in answers:
                 self._drop(answer)
-
-    async def embed(self, texts: Sequence[Text], *, work: Work | None = None) -> Vectors:
-        """Refuse: a decoder has no sentence vectors."""
-        raise EngineError("this model generates text; ask an encoder for embeddings")
-
-    async def classify(self, texts: Sequence[str], *, work: Work | None = None) -> Vectors:
-        """Refuse: a decoder has no classes."""
-        raise EngineError("this model generates text; ask a classifier for classes")
 
     async def close(self) -> None:
         """Let go of everything."""

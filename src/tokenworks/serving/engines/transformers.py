@@ -20,10 +20,10 @@ import numpy as np
 from tokenworks.core.errors import EngineError, MissingExtraError
 from tokenworks.metering.attribution.account import Work
 from tokenworks.metering.attribution.timeline import Timeline
-from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, Text, TokenLogprob, Vectors
+from tokenworks.serving.decoder import Decoder
+from tokenworks.serving.engine import EngineDied, Options, Piece, Sampling, TokenLogprob
 from tokenworks.serving.folder import WEIGHTS, ModelFolder, open_folder, read_json
 from tokenworks.serving.sampler import choose, log_softmax, penalised, position_rng
-from tokenworks.serving.template import ChatTemplate
 from tokenworks.serving.tokens import StopFilter, Tokens
 
 
@@ -65,7 +65,7 @@ def load(folder: Path, options: Options) -> TransformersEngine:
     return TransformersEngine(model, Tokens(folder), network.eval(), options.max_batch)
 
 
-class TransformersEngine:
+class TransformersEngine(Decoder):
     """A loaded model and the thread that steps it."""
 
     supports = frozenset(
@@ -73,27 +73,13 @@ class TransformersEngine:
     )  # fmt: skip
 
     def __init__(self, model: ModelFolder, tokens: Tokens, network: Any, max_batch: int) -> None:
-        self.does = frozenset({"completions", "chat.completions"} if model.chat_template else {"completions"})
-        self.context_length = model.context_length
-        self.classes: list[str] = []
-        self._model, self._tokens = model, tokens
-        self._template = ChatTemplate(model.chat_template, model.tokenizer_config) if model.chat_template else None
+        super().__init__(model, tokens)
         self._worker = _Worker(network, max_batch)
 
     @property
     def running(self) -> int:
         """Return how many answers are being made."""
         return self._worker.running
-
-    def chat_prompt(self, messages: Sequence[dict[str, Any]]) -> str:
-        """Return the prompt that the model's own chat template makes of `messages`."""
-        if self._template is None:
-            raise EngineError(f"{self._model.path} has no chat template; ask /v1/completions, or serve a chat model")
-        return self._template.render(messages)
-
-    def count_tokens(self, text: str) -> int:
-        """Return how many tokens `text` has."""
-        return len(self._tokens.encode(text))
 
     async def generate(self, prompt: str, sampling: Sampling) -> AsyncIterator[Piece]:
         """Yield the answer as it is made; closing the iterator cancels the work."""
@@ -119,14 +105,6 @@ class TransformersEngine:
         finally:
             for answer in answers:
                 answer.cancelled = True
-
-    async def embed(self, texts: Sequence[Text], *, work: Work | None = None) -> Vectors:
-        """Refuse: a decoder has no sentence vectors."""
-        raise EngineError("this model generates text; ask an encoder for embeddings")
-
-    async def classify(self, texts: Sequence[str], *, work: Work | None = None) -> Vectors:
-        """Refuse: a decoder has no classes."""
-        raise EngineError("this model generates text; ask a classifier for classes")
 
     async def close(self) -> None:
         """Let go of everything."""

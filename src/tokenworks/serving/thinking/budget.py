@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from tokenworks.serving.thinking.contract import BudgetError
+from tokenworks.serving.thinking.samples import BudgetError
 
 SMALLEST_TOKENS = 16  # a sample of fewer says nothing, unless its caller wants no more
 NANO = 1000  # a millionth in billionths

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tokenworks.serving.thinking.contract import Draw
+from tokenworks.serving.thinking.samples import Draw
 
 
 def longer_prompt(prompt: Any, draw: Draw) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from tokenworks.core.errors import DataError
 from tokenworks.serving.thinking.answers import Read, read_answer
 from tokenworks.serving.thinking.budget import SMALLEST_TOKENS, Hold, Purse
-from tokenworks.serving.thinking.contract import Draw, DrawError, NoLogprobsError, Sample
+from tokenworks.serving.thinking.samples import Draw, DrawError, NoLogprobsError, Sample
 
 Ask = Callable[[Draw, int | None], Awaitable[Sample]]  # (what, the most tokens); raises `DrawError`
 Cost = Callable[[Sample], Mapping[str, int]]  # what a sample came to, in the purse's units
