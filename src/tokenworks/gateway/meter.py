@@ -85,6 +85,10 @@ class StreamMeter:
             return b""
         if _IS_ERROR.match(event):
             raise EngineError(f"the engine broke off: {payload(event)[:300].decode(errors='replace')}")
+        return self._counted(event)
+
+    def _counted(self, event: bytes) -> bytes:
+        """Return `event`; until the engine says how much it was, it counts as what can be seen."""
         if not self._stated:
             self._seen += len(_SOME_TEXT.findall(event))
             self.usage = Usage(completion_tokens=self._seen)
@@ -95,9 +99,9 @@ class StreamMeter:
         try:
             head = _HEAD.decode(payload(event))
         except msgspec.MsgspecError:
-            return event  # not ours to judge: the text of an answer may look like anything
-        if head.usage is None:
-            return event
+            return self._counted(event)  # not ours to judge: the text of an answer may look like anything
+        if head.usage is None or head.usage.completion_tokens is None:
+            return self._counted(event)
         self.usage, self._stated = _usage(head.usage), True
         if len(head.usage.spent):
             self._spent = head.usage.spent.copy()
@@ -125,9 +129,10 @@ def _usage(stated: Stated | None) -> Usage:
         return Usage()
     cached = stated.prompt_tokens_details.cached_tokens if stated.prompt_tokens_details else 0
     thought = stated.completion_tokens_details.reasoning_tokens if stated.completion_tokens_details else 0
+    completion = stated.completion_tokens or 0
     return Usage(
         prompt_tokens=stated.prompt_tokens,
-        cached_tokens=cached or 0,
-        completion_tokens=stated.completion_tokens or 0,
-        thinking_tokens=thought or 0,
+        cached_tokens=min(cached or 0, stated.prompt_tokens),
+        completion_tokens=completion,
+        thinking_tokens=min(thought or 0, completion),
     )

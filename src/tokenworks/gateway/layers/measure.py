@@ -36,6 +36,8 @@ def take_whole(exchange: Exchange, engine: str, status: int, body: bytes) -> Non
             exchange.usage, exchange.spent = figures_of(body)
         else:
             exchange.usage = usage_of(body)
+    elif status < 400:  # nobody would count its tokens
+        raise EngineError(f"the engine answered with status {status}, which is no answer to what it was asked")
 
 
 class _Metered:
