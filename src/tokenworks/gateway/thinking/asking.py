@@ -21,6 +21,10 @@ _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OURS = ("reasoning", "reasoning_effort", "stream", "stream_options", "n", "max_completion_tokens", "service_tier")
 
 
+# What reading an answer that is none in OpenAI's words ends in.
+_NOT_ITS_WORDS = (LookupError, TypeError, AttributeError)
+
+
 class RefusedError(DrawError):
     """A sample was answered with an error object."""
 
@@ -73,8 +77,12 @@ class Asking:
             raise refused
         body = msgspec.json.decode(reply.body)
         self._take(exchange)
+        try:
+            sample = _sample(draw.number, exchange, body)
+        except _NOT_ITS_WORDS as error:
+            raise _not_understood(error) from None
         self.exchanges[draw.number], self.bodies[draw.number] = exchange, body
-        return _sample(draw.number, exchange, body)
+        return sample
 
     async def judge(self, model: str, question: str, most: int) -> Said:
         """Ask another model about a sample, in the caller's name; its tokens count as thinking. Raises `DrawError`."""
@@ -87,7 +95,10 @@ class Asking:
         self._take(exchange)
         self.judged.append(exchange)
         assert isinstance(reply.body, bytes), "it was not asked to stream"
-        text = str(msgspec.json.decode(reply.body)["choices"][0]["message"]["content"] or "")
+        try:
+            text = str(msgspec.json.decode(reply.body)["choices"][0]["message"]["content"] or "")
+        except _NOT_ITS_WORDS as error:
+            raise _not_understood(error) from None
         return Said(text, exchange.usage.completion_tokens)
 
     def _take(self, exchange: Exchange) -> None:
@@ -135,13 +146,17 @@ class Asking:
         return msgspec.json.encode(fields)
 
 
+def _not_understood(error: Exception) -> DrawError:
+    return DrawError(f"the engine did not answer in OpenAI's words ({error!r})", code="engine_error", spent=True)
+
+
 def _sample(number: int, exchange: Exchange, body: dict[str, Any]) -> Sample:
     choice = body["choices"][0]
     text = choice["message"].get("content") if "message" in choice else choice.get("text")
     usage, entry = exchange.usage, exchange.entry
     return Sample(
         number=number,
-        text=text or "",
+        text=str(text or ""),
         finish_reason=str(choice.get("finish_reason") or "stop"),
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=usage.cached_tokens,
