@@ -18,7 +18,6 @@ from tokenworks.gateway.layers.border import answered
 from tokenworks.gateway.sse import Splitter, payload
 from tokenworks.serving.answer import Chunks
 
-
 # What reading an answer that is none in OpenAI's words ends in.
 NOT_ITS_WORDS = (msgspec.MsgspecError, struct.error, LookupError, TypeError, ValueError)
 log = structlog.get_logger()

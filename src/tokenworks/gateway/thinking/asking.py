@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
-from tokenworks.core.label import Label
+from tokenworks.core.label import Label, highest
 from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, Handle, Reply, whole
 from tokenworks.gateway.openai.bodies import parse
+from tokenworks.gateway.ruling import Least
 from tokenworks.gateway.thinking.thought import Thought
 from tokenworks.gateway.thinking.wish import Wanted
 from tokenworks.serving.thinking.continuing import longer_prompt, more_turns
@@ -67,7 +68,8 @@ class Asking:
 
     async def sample(self, draw: Draw, most: int | None) -> Sample:
         """Ask for a sample of at most so many tokens. Raises `DrawError`."""
-        exchange = self._exchange(f"s{draw.number}", self._body(draw, most))
+        least = self._told() if draw.after else self._parent.least
+        exchange = self._exchange(f"s{draw.number}", self._body(draw, most), least)
         reply = await self._inner(exchange)
         assert isinstance(reply.body, bytes), "it was not asked to stream"
         if reply.status != 200:
@@ -88,7 +90,8 @@ class Asking:
         """Ask another model about a sample, in the caller's name; its tokens count as thinking. Raises `DrawError`."""
         self._judges += 1
         asked = {"model": model, "messages": [{"role": "user", "content": question}], "max_tokens": most}
-        exchange = self._exchange(f"j{self._judges}", msgspec.json.encode(asked), endpoint="chat.completions")
+        body, least = msgspec.json.encode(asked), self._told()
+        exchange = self._exchange(f"j{self._judges}", body, least, endpoint="chat.completions")
         reply = await self._inner(exchange)
         if reply.status != 200:
             raise RefusedError(reply)
@@ -106,7 +109,17 @@ class Asking:
         self._thought.take(exchange.price, exchange.usage)
         self._parent.usage = self._thought.usage
 
-    def _exchange(self, name: str, body: bytes, *, endpoint: str = "") -> Exchange:
+    @property
+    def label(self) -> Label:
+        """The highest label of what was answered so far."""
+        answered = (*self.exchanges.values(), *self.judged)
+        return highest(one.label for one in answered if one.label is not None)
+
+    def _told(self) -> Least:
+        """Return what a text counts as that goes on from samples, or is about them."""
+        return self._parent.least.raised(self.label)
+
+    def _exchange(self, name: str, body: bytes, least: Least, *, endpoint: str = "") -> Exchange:
         parent = self._parent
         endpoint = endpoint or parent.endpoint
         return Exchange(
@@ -120,7 +133,7 @@ class Asking:
             asked=parse(endpoint, body),
             declared=parent.declared,
             label=Label.parse(parent.declared) if parent.declared else None,
-            least=parent.least,
+            least=least,
             user=parent.user,
             conversation=parent.conversation,
             may_learn=False,
