@@ -266,8 +266,10 @@ def test_no_name_that_a_caller_gives_its_requests_makes_them_free(
     secret, subject = caller
     limit(house, subject, tokens_per_day=2 * CLAIM)
     given = f"mine-{time.monotonic_ns()}{ending}"
-    used = 0
-    with pytest.raises(openai.RateLimitError):
-        for _ in range(20):
+    used = each(house, secret)
+    for _ in range(20):
+        try:
             used += ask(house, secret, extra_headers={"x-request-id": given}).parse().usage.total_tokens
-    assert 0 < used == spent(house, subject.tenant) <= 2 * CLAIM
+        except openai.RateLimitError:
+            break
+    assert used == spent(house, subject.tenant) <= 2 * CLAIM

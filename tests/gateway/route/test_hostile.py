@@ -1,4 +1,4 @@
-"""Servers elsewhere that mean harm: no answer of theirs gives credit, is free, has no end, or breaks more than itself."""
+"""Servers elsewhere that mean harm: no answer gives credit, is free, has no end, or breaks more than itself."""
 
 from __future__ import annotations
 
