@@ -65,9 +65,8 @@ class Runs:
         check_source(body.data_source)
         of = await asyncio.to_thread(self._evals.find, call.who, call.targets[0])
         data = await self._data_label(call, body.data_source)
-        own = (
-            call.label if isinstance(body.data_source, Completions) else call.said
-        )  # of the messages that it asks with
+        asks = isinstance(body.data_source, Completions)
+        own = call.label if asks else call.said  # of the messages that it asks with
         label = highest([data, own, Label.parse(of.body.get("label", str(Label.PUBLIC)))])
         seen = [label]
         for model in _models(of, body.data_source):
