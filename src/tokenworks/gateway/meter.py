@@ -8,10 +8,12 @@ import msgspec
 
 from tokenworks.core.errors import EngineError
 from tokenworks.core.usage import NOTHING_SPENT, Spent, Usage
+from tokenworks.gateway.openai.sizes import BYTES_PER_TOKEN
 from tokenworks.gateway.openai.stated import Head, Stated
 from tokenworks.gateway.sse import Splitter, payload
 
 _SOME_TEXT = re.compile(rb'"(?:content|text|reasoning_content)":\s*"(?!")')
+_TEXT = re.compile(rb'"(?:content|text|reasoning_content)":\s*"((?:[^"\\]|\\.)*)"')
 _HAS_USAGE = re.compile(rb'"usage":\s*\{')
 _LAST_USAGE = re.compile(rb',\s*"usage":\s*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}\s*\}\n\n\Z')
 _IS_DONE = re.compile(rb"data: ?\[DONE\]")
@@ -40,16 +42,23 @@ def _stated(body: bytes) -> Stated | None:
         raise EngineError(f"the engine's answer is not an OpenAI object: {error}") from None
 
 
+def reckoned(body: bytes, prompt: int) -> Usage:
+    """Return what a whole answer that states no usage counts as: `prompt` tokens, and its text at the usual rate."""
+    texts = sum(len(text) for text in _TEXT.findall(body))
+    return Usage(prompt_tokens=prompt, completion_tokens=-(-texts // BYTES_PER_TOKEN))
+
+
 class StreamMeter:
     """Counts what passes. `usage` holds the engine's own figures as soon as they have come.
 
-    An engine that states none before the end is counted by events with text: the least that was delivered, which is
-    what its cancelled streams are recorded with.
+    An engine that states none before the end is counted by events with text, the least that was delivered, and by
+    `prompt` tokens with the first of them: what its cancelled streams are recorded with.
     """
 
-    def __init__(self, *, keep_usage: bool) -> None:
+    def __init__(self, *, keep_usage: bool, prompt: int = 0) -> None:
         self.done = False
         self.usage = Usage()
+        self._prompt = prompt
         self._keep_usage = keep_usage
         self._splitter = Splitter()
         self._stated = False
@@ -91,7 +100,7 @@ class StreamMeter:
         """Return `event`; until the engine says how much it was, it counts as what can be seen."""
         if not self._stated:
             self._seen += len(_SOME_TEXT.findall(event))
-            self.usage = Usage(completion_tokens=self._seen)
+            self.usage = Usage(prompt_tokens=self._prompt if self._seen else 0, completion_tokens=self._seen)
         return event
 
     def _take_usage(self, event: bytes) -> bytes:

@@ -15,6 +15,7 @@ from tokenworks.serving import connection, upstream
 from .conftest import HEAD, WORDS, Rogue, Routed
 
 ROUTED = Callable[..., Routed]
+LIKELY = 3  # tokens of the prompt that these tests send, at four bytes each
 CHOICE = {"index": 0, "text": "".join(WORDS), "logprobs": None, "finish_reason": "stop"}
 
 
@@ -94,8 +95,27 @@ def test_a_stream_with_such_figures_is_counted_by_what_was_delivered(
     pieces.insert(0 if first else len(pieces), figures)
     gate = to(routed, hostile(events(*pieces) + b"data: [DONE]\n\n"))
     entry = gate.entry(gate.ask("complete", stream=True))
-    assert (entry.prompt_tokens, entry.completion_tokens) == (0, len(WORDS))
-    assert charged_micro(entry) == len(WORDS) * 3000
+    assert (entry.prompt_tokens, entry.completion_tokens) == (LIKELY, len(WORDS))
+    assert charged_micro(entry) == LIKELY * 1000 + len(WORDS) * 3000
+
+
+def test_who_hangs_up_before_the_figures_come_has_not_had_the_prompt_for_nothing(
+    routed: ROUTED, hostile: HOSTILE
+) -> None:
+    pieces = [{"choices": [{**CHOICE, "text": word}]} for word in WORDS]
+    gate = to(routed, hostile(events(*pieces), b": still there\n\n"))
+    body = {"model": "complete", "prompt": "the quick " * 1000, "max_tokens": 6, "stream": True}
+    with gate.http.stream("POST", "/v1/completions", json=body, headers={"x-tokenworks-label": "public"}) as answer:
+        next(chunk for chunk in answer.iter_raw() if WORDS[-1].encode() in chunk)
+    entry = gate.house.entry(answer.headers["x-request-id"])
+    assert (entry.outcome, entry.prompt_tokens, entry.completion_tokens) == ("cancelled", 2501, len(WORDS))
+
+
+@pytest.mark.parametrize("usage", [{}, {"usage": None}, {"usage": {}}], ids=json.dumps)
+def test_an_answer_without_figures_is_not_free(routed: ROUTED, hostile: HOSTILE, usage: dict[str, Any]) -> None:
+    gate = to(routed, hostile(whole({**HEAD, "choices": [CHOICE], **usage})))
+    entry = gate.entry(gate.ask("complete"))
+    assert (entry.prompt_tokens, entry.completion_tokens) == (LIKELY, 5)  # 18 bytes at four a token
 
 
 def test_figures_on_each_piece_of_a_stream_do_not_make_it_free(routed: ROUTED, hostile: HOSTILE) -> None:

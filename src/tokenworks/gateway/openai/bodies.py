@@ -43,6 +43,7 @@ BODIES: dict[str, type[ModelBody]] = {
 }
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _GOVERNING = ("model", "stream", "stream_options", "messages", "prompt", "input", "n")
+_GOVERNING += ("max_tokens", "max_completion_tokens", "best_of")
 _NAMED = re.compile(rf'"({"|".join(_GOVERNING)})"\s*:'.encode())
 _WHERE = re.compile(r" - at `\$\.?([^`]*)`")
 _UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")
