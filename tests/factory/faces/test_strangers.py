@@ -13,6 +13,7 @@ from tokenworks.governance.keys import SCOPES
 
 SECRET = "the-launch-is-on-the-thirteenth"
 EQUAL = {"type": "string_check", "name": "e", "input": "{{ item.a }}", "reference": "{{ item.a }}", "operation": "eq"}
+IN_A_DAY = {"endpoint": "/v1/completions", "completion_window": "24h"}
 BRINGS = {"type": "jsonl", "source": {"type": "file_content", "content": [{"item": {"a": "b"}}]}}
 NASTY = [
     "..%2f..%2fcatalog.db", "%2e%2e", ".%2e%2fkeys", "%00", "x%00y", "%ff%fe", "*", "%25", "%", "%zz", "a" * 5000,
@@ -114,7 +115,7 @@ def test_what_another_tenant_has_is_as_what_nobody_has_on_every_route(world):
 def test_what_another_tenant_has_can_be_used_by_no_field(world):
     asked = [
         ("/v1/responses", "previous_response_id", world.ids["/v1/responses"], {"model": world.writer, "input": "x"}),
-        ("/v1/batches", "input_file_id", world.files["batch"], {"endpoint": "/v1/completions", "completion_window": "24h"}),
+        ("/v1/batches", "input_file_id", world.files["batch"], IN_A_DAY),
         ("/v1/fine_tuning/jobs", "training_file", world.files["fine-tune"], {"model": name_of(world.server, "bert")}),
         ("/v1/feedback", "request_id", world.ids["/v1/feedback"], {"rating": 1}),
     ]  # fmt: skip
