@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 
@@ -18,12 +18,16 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 def log_without_content() -> None:
     """Have a process that serves another log to standard error, which that other keeps the end of."""
     renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=told)
-    shown = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), renderer]
+    shown: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        renderer,
+    ]
     structlog.configure(processors=shown, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 def told(stream: TextIO, info: ExcInfo) -> None:
-    """Write what `without_content` returns: structlog's own ways print the variables of each frame, prompts and keys."""
+    """Write what `without_content` returns: structlog by itself prints the variables of each frame, prompts and keys."""
     stream.write("\n" + without_content(info))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tokenworks import parts
@@ -107,6 +107,7 @@ def spoken(request: pytest.FixtureRequest) -> Shape:
     return shape(request.param)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_an_error_of_the_server(spoken: Shape, data: bytes) -> None:
     fed(spoken.retell(), data + b"\n\n")
