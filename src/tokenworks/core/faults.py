@@ -27,7 +27,7 @@ def log_without_content() -> None:
 
 
 def told(stream: TextIO, info: ExcInfo) -> None:
-    """Write what `without_content` returns: structlog by itself prints the variables of each frame, prompts and keys."""
+    """Write what `without_content` returns: structlog by itself prints the variables of each frame: prompts, keys."""
     stream.write("\n" + without_content(info))
 
 
