@@ -174,3 +174,18 @@ def test_any_body_is_either_understood_or_refused_with_a_reason(endpoint: str, b
 def test_any_bytes_are_either_understood_or_refused(body: bytes) -> None:
     with pytest.raises(ApiError):
         parse("completions", body)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "best_of"])
+def test_a_bound_that_stands_twice_is_refused(name: str) -> None:
+    """One server would write by the first what was reserved for by the last."""
+    with pytest.raises(ApiError) as refused:
+        parse("completions", f'{{"model":"m","prompt":"x","{name}":900,"{name}":1}}'.encode())
+    assert (refused.value.param, refused.value.code) == (name, "duplicate_field")
+
+
+def test_what_follows_the_gap_of_a_completion_is_of_its_prompt() -> None:
+    plain = parse("completions", b'{"model":"m","prompt":"x"}').size
+    filled = parse("completions", json.dumps({"model": "m", "prompt": "x", "suffix": "y" * 5000}).encode()).size
+    assert filled.prompt_most == plain.prompt_most + 5000
+    assert filled.prompt_likely == plain.prompt_likely + 1250

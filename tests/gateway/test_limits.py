@@ -257,3 +257,19 @@ def test_a_key_may_be_held_to_a_priority(house: House, caller: tuple[str, Subjec
         place.queue.slots = slots
         del place.queue.enter
     assert seen == ["BATCH", "FLYWHEEL", "INTERACTIVE"]
+
+
+@pytest.mark.parametrize("ending", ["-canary", "-shadow"])
+def test_no_name_that_a_caller_gives_its_requests_makes_them_free(
+    house: House, caller: tuple[str, Subject], ending: str
+) -> None:
+    secret, subject = caller
+    limit(house, subject, tokens_per_day=2 * CLAIM)
+    given = f"mine-{time.monotonic_ns()}{ending}"
+    used = each(house, secret)
+    for _ in range(20):
+        try:
+            used += ask(house, secret, extra_headers={"x-request-id": given}).parse().usage.total_tokens
+        except openai.RateLimitError:
+            break
+    assert used == spent(house, subject.tenant) <= 2 * CLAIM

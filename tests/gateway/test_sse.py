@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 from hypothesis import given
@@ -70,3 +71,15 @@ def test_an_event_without_end_is_refused() -> None:
 )
 def test_the_data_of_an_event_is_what_the_standard_says(event: bytes, data: bytes) -> None:
     assert payload(event) == data
+
+
+def test_what_a_piece_costs_does_not_grow_with_the_event_that_it_is_of() -> None:
+    def seconds(before: bytes) -> float:
+        splitter = Splitter()
+        splitter.feed(before)
+        began = time.perf_counter()
+        for _ in range(2000):
+            assert splitter.feed(b"data: x\n") == []
+        return time.perf_counter() - began
+
+    assert seconds(b"data: " + b"x" * (8 << 20)) < 200 * min(seconds(b"") for _ in range(3))

@@ -11,6 +11,7 @@ from tokenworks.factory.engines import pool_of
 from tokenworks.factory.house import House
 from tokenworks.factory.identity import identities_of
 from tokenworks.factory.limiting import limiting
+from tokenworks.factory.needing import Needed
 from tokenworks.factory.recording import records_of, streams_under_way
 from tokenworks.factory.remote import REF, Elsewhere, elsewhere
 from tokenworks.factory.telemetry import Telemetry, telemetry
@@ -78,6 +79,7 @@ def platform_parts(house: House) -> Parts:
         house.artifacts,
         house.home / "work" / "uploads",
         home=home_of(house),
+        needed=Needed(house.catalog, house.artifacts),
         settings=house.settings.platform,
         clock=house.clock,
     )

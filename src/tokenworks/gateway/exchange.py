@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tokenworks.gateway.traced import Traced
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,64}")
+OF_TRIALS = ("-canary", "-shadow")  # ends of ids that we give ourselves
 
 Reply = EngineAnswer
 Handle = Callable[["Exchange"], Awaitable[Reply]]
@@ -143,8 +144,11 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
 
 
 def request_id_from(offered: str) -> str:
-    """Return the client's own id when it is short and plain, else a new one."""
-    return offered if _SANE_ID.fullmatch(offered) else new_id("req")
+    """Return the client's own id when it is short and plain, else a new one.
+
+    One that ends as those of trials do is not the client's to choose: what a trial came to, nobody is charged for.
+    """
+    return offered if _SANE_ID.fullmatch(offered) and not offered.endswith(OF_TRIALS) else new_id("req")
 
 
 def whole(body: bytes) -> Callable[[], Awaitable[bytes]]:

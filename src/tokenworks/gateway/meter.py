@@ -8,10 +8,12 @@ import msgspec
 
 from tokenworks.core.errors import EngineError
 from tokenworks.core.usage import NOTHING_SPENT, Spent, Usage
+from tokenworks.gateway.openai.sizes import BYTES_PER_TOKEN
 from tokenworks.gateway.openai.stated import Head, Stated
 from tokenworks.gateway.sse import Splitter, payload
 
 _SOME_TEXT = re.compile(rb'"(?:content|text|reasoning_content)":\s*"(?!")')
+_TEXT = re.compile(rb'"(?:content|text|reasoning_content)":\s*"((?:[^"\\]|\\.)*)"')
 _HAS_USAGE = re.compile(rb'"usage":\s*\{')
 _LAST_USAGE = re.compile(rb',\s*"usage":\s*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}\s*\}\n\n\Z')
 _IS_DONE = re.compile(rb"data: ?\[DONE\]")
@@ -40,16 +42,23 @@ def _stated(body: bytes) -> Stated | None:
         raise EngineError(f"the engine's answer is not an OpenAI object: {error}") from None
 
 
+def reckoned(body: bytes, prompt: int) -> Usage:
+    """Return what a whole answer that states no usage counts as: `prompt` tokens, and its text at the usual rate."""
+    texts = sum(len(text) for text in _TEXT.findall(body))
+    return Usage(prompt_tokens=prompt, completion_tokens=-(-texts // BYTES_PER_TOKEN))
+
+
 class StreamMeter:
     """Counts what passes. `usage` holds the engine's own figures as soon as they have come.
 
-    An engine that states none before the end is counted by events with text: the least that was delivered, which is
-    what its cancelled streams are recorded with.
+    An engine that states none before the end is counted by events with text, the least that was delivered, and by
+    `prompt` tokens with the first of them: what its cancelled streams are recorded with.
     """
 
-    def __init__(self, *, keep_usage: bool) -> None:
+    def __init__(self, *, keep_usage: bool, prompt: int = 0) -> None:
         self.done = False
         self.usage = Usage()
+        self._prompt = prompt
         self._keep_usage = keep_usage
         self._splitter = Splitter()
         self._stated = False
@@ -85,9 +94,13 @@ class StreamMeter:
             return b""
         if _IS_ERROR.match(event):
             raise EngineError(f"the engine broke off: {payload(event)[:300].decode(errors='replace')}")
+        return self._counted(event)
+
+    def _counted(self, event: bytes) -> bytes:
+        """Return `event`; until the engine says how much it was, it counts as what can be seen."""
         if not self._stated:
             self._seen += len(_SOME_TEXT.findall(event))
-            self.usage = Usage(completion_tokens=self._seen)
+            self.usage = Usage(prompt_tokens=self._prompt if self._seen else 0, completion_tokens=self._seen)
         return event
 
     def _take_usage(self, event: bytes) -> bytes:
@@ -95,9 +108,9 @@ class StreamMeter:
         try:
             head = _HEAD.decode(payload(event))
         except msgspec.MsgspecError:
-            return event  # not ours to judge: the text of an answer may look like anything
-        if head.usage is None:
-            return event
+            return self._counted(event)  # not ours to judge: the text of an answer may look like anything
+        if head.usage is None or head.usage.completion_tokens is None:
+            return self._counted(event)
         self.usage, self._stated = _usage(head.usage), True
         if len(head.usage.spent):
             self._spent = head.usage.spent.copy()
@@ -125,9 +138,10 @@ def _usage(stated: Stated | None) -> Usage:
         return Usage()
     cached = stated.prompt_tokens_details.cached_tokens if stated.prompt_tokens_details else 0
     thought = stated.completion_tokens_details.reasoning_tokens if stated.completion_tokens_details else 0
+    completion = stated.completion_tokens or 0
     return Usage(
         prompt_tokens=stated.prompt_tokens,
-        cached_tokens=cached or 0,
-        completion_tokens=stated.completion_tokens or 0,
-        thinking_tokens=thought or 0,
+        cached_tokens=min(cached or 0, stated.prompt_tokens),
+        completion_tokens=completion,
+        thinking_tokens=min(thought or 0, completion),
     )

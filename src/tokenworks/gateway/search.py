@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from tokenworks.core.errors import NotFoundError
-from tokenworks.core.label import Label
+from tokenworks.core.errors import ConfigError, NotFoundError
+from tokenworks.core.label import Label, highest
 from tokenworks.gateway.errors import bad_request, not_found
 from tokenworks.gateway.exchange import Exchange, Handle, Layer, Reply, Routes
 from tokenworks.gateway.fold import fold
@@ -61,14 +61,23 @@ def _searching(search: Search | None) -> Handle:
         require_scope(exchange.who, "search")
         exchange.body = await exchange.read()
         body = decode(SearchBody, exchange.body)
+        declared = _declared(exchange)
         if body.filters:
             raise bad_request("filters are not supported here; leave them out", param="filters")
         queries = [body.query] if isinstance(body.query, str) else body.query
         found = await _search(search, exchange, queries, body.max_num_results)
-        exchange.label = max((Label.parse(hit.label) for hit in found), default=Label.PUBLIC)
+        exchange.label = highest([declared, *(Label.parse(hit.label) for hit in found)])
         return Reply(status=200, body=_page(queries, found))
 
     return handle
+
+
+def _declared(exchange: Exchange) -> Label:
+    """Return the label that the caller says the queries have, which stand in the answer too."""
+    try:
+        return Label.parse(exchange.declared) if exchange.declared else Label.PUBLIC
+    except ConfigError as error:
+        raise bad_request(f"header x-tokenworks-label: {error}", param="x-tokenworks-label") from None
 
 
 async def _search(search: Search | None, exchange: Exchange, queries: list[str], k: int) -> list[Found]:

@@ -12,6 +12,8 @@ from tokenworks.core.errors import EngineError
 from tokenworks.serving.traffic import Traffic
 
 HIGH_WATER_BYTES = 256 << 10  # of an answer waiting for its reader, before the engine is made to wait
+BODILESS_BYTES = 64 << 10  # of headers, interim answers, trailers and frames between two pieces of a body
+WHOLE_BYTES = 256 << 20  # of an answer that is read as a whole: ten thousand embeddings are a fifth of it
 
 
 class LostError(EngineError):
@@ -42,6 +44,7 @@ class Connection:
         self._more: asyncio.Future[None] | None = None
         self._buffer: list[bytes] = []
         self._buffered = 0
+        self._bodiless = 0
         self._paused = False
         self._error: EngineError | None = None
         self._answered = False
@@ -91,6 +94,7 @@ class Connection:
     def _begin(self, head: bytes, body: bytes, patience_s: float, traffic: Traffic | None) -> None:
         self.status, self.headers, self.complete, self._answered, self._surplus = 0, {}, False, False, False
         self._parser = httptools.HttpResponseParser(self)
+        self._bodiless = 0
         self._heard_s, self._patience_s = self._loop.time(), patience_s
         if self._timer is None or self._heard_s + patience_s < self._timer_s:
             self._look_in(patience_s)
@@ -144,6 +148,7 @@ class Connection:
         if self._traffic is not None:
             self._traffic.received_bytes += len(data)
         self._heard_s = self._loop.time()
+        self._bodiless += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -154,9 +159,14 @@ class Connection:
             self.complete = False
             self._fail(self._unasked())
             return
+        if self._bodiless > BODILESS_BYTES and not self.complete:
+            self._fail(self._beyond(f"{BODILESS_BYTES} bytes of headers and frames without a word of an answer"))
+            return
         if self._told is not None:
             if self.complete:
                 self._tell(None)
+            elif self._buffered > WHOLE_BYTES:
+                self._fail(self._beyond(f"{WHOLE_BYTES} bytes of one answer"))
             return
         if self._call is not None and self._buffer:
             self._call()
@@ -212,6 +222,7 @@ class Connection:
         """Keep a part of the body for its reader."""
         self._buffer.append(body)
         self._buffered += len(body)
+        self._bodiless = 0
 
     def on_message_complete(self) -> None:
         """Note the end, unless it is that of an interim answer."""
@@ -221,6 +232,9 @@ class Connection:
         self.complete = True
         self.keep_alive = self._parser.should_keep_alive()
         self._wake()
+
+    def _beyond(self, what: str) -> EngineError:
+        return EngineError(f"engine at {self.where} sent more than {what}; is the address right?")
 
     def _unasked(self) -> EngineError:
         return EngineError(f"engine at {self.where} sent bytes that no request asked for")

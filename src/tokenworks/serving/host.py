@@ -21,11 +21,11 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 import uvicorn
 
 from tokenworks import parts
 from tokenworks.core.errors import EngineError, TokenworksError
+from tokenworks.core.faults import log_without_content
 from tokenworks.core.loop import new_loop
 from tokenworks.core.process import die_with, yield_as_parent
 from tokenworks.core.structs import prepare
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the process; return its exit code: 0 after SIGTERM, else that of the error."""
     follow_parent()
     yield_as_parent()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    log_without_content()
     options = _arguments(arguments)
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:

@@ -13,7 +13,7 @@ from typing import cast
 from tokenworks.core.errors import EngineError
 from tokenworks.serving.address import Address
 from tokenworks.serving.answer import Flowing
-from tokenworks.serving.connection import Connection, LostError
+from tokenworks.serving.connection import WHOLE_BYTES, Connection, LostError
 from tokenworks.serving.traffic import Traffic
 
 CONNECT_S = 5.0
@@ -36,11 +36,14 @@ class Response(Flowing):
         self._closed = False
 
     async def read(self) -> bytes:
-        """Return the whole body; cancelled, hang up."""
+        """Return the whole body; cancelled, hang up. Raises `EngineError` where it has no end."""
         try:
-            parts = []
+            parts, size = [], 0
             while part := await self._read():
                 parts.append(part)
+                size += len(part)
+                if size > WHOLE_BYTES:
+                    raise EngineError(f"engine at {self._connection.where} sent more than {WHOLE_BYTES} bytes")
             return parts[0] if len(parts) == 1 else b"".join(parts)
         finally:
             self.close()

@@ -178,3 +178,38 @@ def test_a_killed_server_goes_on_with_its_runs(server):
     found = finished(client, client.evals.runs.retrieve(run.id, eval_id=made.id))
     assert found.status == "completed"
     assert found.result_counts.total == found.per_model_usage[0].invocation_count == 60
+
+
+def labelled(label):
+    return {"extra_headers": {"x-tokenworks-label": label}}
+
+
+def test_what_an_eval_says_carries_its_label(server):
+    cleared, other = server.client(), server.client(server.new_key("default", scopes=["evals", "infer"]))
+    made = make(cleared, [EQUAL], **labelled("restricted"))
+    assert made.id not in [one.id for one in other.evals.list()]
+    for ask in (other.evals.retrieve, other.evals.delete, lambda id: other.evals.update(id, name="mine")):
+        with pytest.raises(openai.NotFoundError):
+            ask(made.id)
+    run = cleared.evals.runs.create(made.id, data_source=inline(ROWS), **labelled("public"))
+    assert run.label == "restricted"
+    public = make(cleared, [EQUAL], **labelled("public"))
+    assert other.evals.retrieve(public.id).id == public.id
+    assert cleared.evals.update(public.id, name="secret", **labelled("restricted")).label == "restricted"
+    with pytest.raises(openai.NotFoundError):
+        other.evals.retrieve(public.id)
+
+
+def test_what_a_run_says_itself_counts_beside_the_rows_of_its_file(server):
+    client, writer = server.client(), name_of(server, "llama")
+    rows = lines([{"item": row["item"]} for row in ROWS])
+    file = client.files.create(file=("rows.jsonl", rows), purpose="evals", **labelled("public"))
+    made = make(client, [EQUAL], **labelled("public"))
+    source = completions(writer, [], source={"type": "file_id", "id": file.id})
+    said = {
+        label: client.evals.runs.create(made.id, data_source=source, **(labelled(label) if label else {})).label
+        for label in ("confidential", "")
+    }
+    assert said == {"confidential": "confidential", "": "restricted"}
+    brought = {"type": "jsonl", "source": {"type": "file_id", "id": file.id}}
+    assert client.evals.runs.create(made.id, data_source=brought).label == "public"

@@ -100,3 +100,12 @@ def test_unknown_parameters_of_lists_are_refused_by_name(server):
         server.client().files.list(extra_query={"colour": "red"})
     with pytest.raises(openai.BadRequestError, match="limit is '0'"):
         server.client().files.list(limit=0)
+
+
+def test_whoever_deletes_a_file_takes_no_bytes_of_a_model_away(server, tiny_bert):
+    client = server.client(server.new_key("thief", scopes=["files"]))
+    for place in sorted(tiny_bert.iterdir()):
+        data = place.read_bytes()
+        if place.is_file() and server.has(data):
+            assert client.files.delete(send(client, data).id).deleted
+            assert server.has(data), place.name

@@ -15,6 +15,7 @@ import pytest
 
 from gateway.conftest import House
 from tokenworks.core.ids import new_id
+from tokenworks.gateway.admission import remembered
 from tokenworks.gateway.admission.remembered import KEPT_S, Remembered
 from tokenworks.ledger.bodies import named
 from tokenworks.settings import ServerSettings
@@ -140,3 +141,17 @@ def test_what_a_killed_process_left_unanswered_is_asked_and_what_it_answered_is_
     other.close()  # an owner whose lock is gone is a process that is gone
     assert ask(once, key).content == answered.content
     assert time.monotonic() - began_s < 10
+
+
+def test_nobody_pushes_out_the_keys_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "MOST", 20)
+    monkeypatch.setattr(remembered, "SWEEP", 2)
+    kept = Remembered(tmp_path)
+    assert kept.claim("quiet/k", "key", "digest", "first", at=1000.0) is None
+    for number in range(100):
+        assert kept.claim("loud/k", f"key {number}", "digest", f"req-{number}", at=1001.0 + number) is None
+    found = kept.claim("quiet/k", "key", "digest", "second", at=1200.0)
+    assert found is not None
+    assert found.request_id == "first"
+    assert kept.claim("loud/k", "key 0", "digest", "again", at=1200.0) is None  # forgotten
+    kept.close()

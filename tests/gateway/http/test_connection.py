@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -369,3 +370,65 @@ async def test_an_answer_that_fails_halfway_cannot_be_taken_for_a_whole_one() ->
         await caller.say(post("/", b""))
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError, ValueError)):
             await caller.answer()
+
+
+async def test_what_follows_a_body_changes_no_header() -> None:
+    seen: list[dict[bytes, bytes]] = []
+
+    async def note(request: Incoming) -> None:
+        await whole(request)
+        seen.append(dict(request.headers))
+        request.send(200, (), b"")
+
+    async with called(note) as (_, call):
+        caller = await call()
+        await caller.say(b"POST /a HTTP/1.1\r\nx-kind: head\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n")
+        await caller.say(b"0\r\nx-kind: trailer\r\nauthorization: Bearer other\r\n\r\n")
+        assert (await caller.answer())[0] == 200
+        assert seen == [{b"x-kind": b"head", b"transfer-encoding": b"chunked"}]
+
+
+@pytest.mark.parametrize(
+    ("first", "piece"),
+    [(b"0\r\n", b"x-%d: " + b"v" * 1000 + b"\r\n"), (b"1;a=", b"%d" + b"e" * 1000)],
+    ids=["trailers", "extension of a chunk"],
+)
+async def test_a_body_of_frames_alone_is_ended(first: bytes, piece: bytes) -> None:
+    async with called() as (_, call):
+        caller = await call()
+        await caller.say(b"POST /a HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n" + first)
+        try:
+            for number in range(20_000):  # 20 MB
+                await caller.say(piece % number)
+        except ConnectionError:
+            pass  # it was hung up on
+        else:
+            status, head, body = await caller.answer()
+            assert (status, CLOSE in head) == (400, True), body
+            assert await caller.ended()
+
+
+async def test_frames_without_end_after_an_answer_end_the_connection() -> None:
+    async def refuse(request: Incoming) -> None:
+        request.send(401, (), b"no")
+
+    async with called(refuse) as (server, call):
+        caller = await call()
+        await caller.say(b"POST /a HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n")
+        assert (await caller.answer())[0] == 401
+        await caller.say(b"0\r\n")
+        with contextlib.suppress(ConnectionError):
+            for number in range(20_000):
+                await caller.say(b"x-%d: %b\r\n" % (number, b"v" * 1000))
+        while server.connections:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_header_that_stands_twice_is_a_list() -> None:
+    async def show(request: Incoming) -> None:
+        request.send(200, (), request.headers[b"x-label"])
+
+    async with called(show) as (_, call):
+        caller = await call()
+        await caller.say(b"GET / HTTP/1.1\r\nX-Label: restricted\r\nx-label: public\r\n\r\n")
+        assert (await caller.answer())[2] == b"restricted, public"

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from tokenworks.core.errors import DataError, TokenworksError
+from tokenworks.core.faults import log_without_content
 from tokenworks.core.files import locked
 from tokenworks.core.process import die_with
 from tokenworks.core.task import Task
@@ -168,6 +169,7 @@ def main() -> None:
     parser.add_argument("--until", choices=get_args(Until), default="released")
     told = parser.parse_args()
     die_with(told.parent)
+    log_without_content()
     with Factory(home=told.home, role="tuning") as factory:
         os.nice(factory.settings.platform.job_niceness)
         work(factory, told.job, told.until)

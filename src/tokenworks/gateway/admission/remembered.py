@@ -18,7 +18,7 @@ from tokenworks.core.files import try_locked
 from tokenworks.core.ids import new_id
 
 KEPT_S = 86_400.0
-MOST = 200_000  # keys of a house; the oldest are forgotten before their time
+MOST = 200_000  # keys of a house; the oldest of who has the most are forgotten before their time
 SWEEP = 256  # claims between two looks for old ones
 _TABLE = """CREATE TABLE IF NOT EXISTS first (
   who TEXT, key TEXT, digest TEXT, request TEXT, owner TEXT, at REAL, PRIMARY KEY (who, key)
@@ -94,9 +94,12 @@ class Remembered:
         if self._claims % SWEEP == 1:
             self._rows.execute("DELETE FROM first WHERE at <= ?", (at - KEPT_S,))
             (count,) = self._rows.execute("SELECT COUNT(*) FROM first").fetchone()
-            if count > MOST:
+            if count > MOST:  # whoever has the most makes room: nobody's keys push out another's
+                (who,) = self._rows.execute("SELECT who FROM first GROUP BY who ORDER BY COUNT(*) DESC").fetchone()
                 self._rows.execute(
-                    "DELETE FROM first WHERE at <= (SELECT at FROM first ORDER BY at LIMIT 1 OFFSET ?)", (count - MOST,)
+                    "DELETE FROM first WHERE (who, key) IN"
+                    " (SELECT who, key FROM first WHERE who = ? ORDER BY at LIMIT ?)",
+                    (who, count - MOST),
                 )
 
     def _place(self, owner: str) -> Path:

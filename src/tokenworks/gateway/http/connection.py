@@ -49,6 +49,7 @@ class Connection:
         self._in_head = False
         self._head_at = 0.0
         self._body_bytes = 0
+        self._bodiless = 0  # bytes of frames and trailers since the last of a body
         self._receiving: Incoming | None = None  # whose body is on its way
         self._current: Incoming | None = None  # who is answered
         self._fresh: Incoming | None = None  # the same, until its body is here or too long to wait for
@@ -148,6 +149,7 @@ class Connection:
             self._head_bytes += len(data)
         else:
             self._body_bytes += len(data)
+            self._bodiless += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -162,6 +164,8 @@ class Connection:
             self._begin_fresh()
         if self._in_head and self._head_bytes > HEAD_BYTES:
             self._refuse(431, f"the headers are longer than {HEAD_BYTES} bytes; send less", "headers_too_large")
+        elif self._receiving is not None and self._bodiless > HEAD_BYTES:
+            self._cut_body(self._receiving, BrokenError(400, f"{HEAD_BYTES} bytes of the body hold nothing of it"))
         elif self._receiving is not None:
             now = self._loop.time()
             slowest = self._head_at + BODY_GRACE_S + self._body_bytes / BODY_BYTES_PER_S
@@ -211,12 +215,17 @@ class Connection:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header."""
-        self._headers[name.lower()] = value
+        """Keep a header; of a name that stands twice, both, as one list (RFC 9110, 5.3). Trailers say nothing here."""
+        if not self._in_head:
+            return
+        name = name.lower()
+        if name in self._headers:
+            value = b"%b, %b" % (self._headers[name], value)
+        self._headers[name] = value
 
     def on_headers_complete(self) -> None:
         """Answer the request, or let it wait for its turn; its body follows."""
-        self._in_head, self._head_bytes, self._body_bytes = False, 0, 0
+        self._in_head, self._head_bytes, self._body_bytes, self._bodiless = False, 0, 0, 0
         method = self._parser.get_method().decode("latin-1")
         http10 = self._parser.get_http_version() == "1.0"
         request = Incoming(self, method, self._url, self._headers, http10=http10)
@@ -232,6 +241,7 @@ class Connection:
 
     def on_body(self, body: bytes) -> None:
         """Hand on a part of the body."""
+        self._bodiless = 0
         if self._receiving is not None:
             self._receiving.feed(body)
 
@@ -294,12 +304,17 @@ class Connection:
     def _garbled(self, error: httptools.HttpParserError) -> None:
         """Bytes that are no HTTP end the connection; who asked properly before them is still answered."""
         if self._receiving is not None:
-            self._ending = True
-            self._receiving.break_off(BrokenError(400, f"the body is not valid HTTP: {error}"))
-            if self._receiving.unwanted:
-                self._transport.abort()
+            self._cut_body(self._receiving, BrokenError(400, f"the body is not valid HTTP: {error}"))
             return
         self._refuse(400, f"this is not HTTP/1.1: {error}", "invalid_http")
+
+    def _cut_body(self, receiving: Incoming, error: BrokenError) -> None:
+        """Read no more of a body; where nobody waits for it, hang up."""
+        self._ending = True
+        self._receiving = None
+        receiving.break_off(error)
+        if receiving.unwanted:
+            self._transport.abort()
 
     def _finish_with(self, request: Incoming | None) -> None:
         self._ending = True

@@ -61,7 +61,7 @@ class Watcher(Protocol):
 
 
 class Incoming:
-    """A request. Header names are in lower case; of a name that stands twice the last counts."""
+    """A request. Header names are in lower case; a name that stands twice has a list as its value."""
 
     __slots__ = (
         "_body",

@@ -8,11 +8,14 @@ import msgspec
 
 from tokenworks.core.destination import HERE
 from tokenworks.core.errors import EngineError
+from tokenworks.core.usage import Usage
 from tokenworks.gateway.exchange import Exchange, Handle, Reply
-from tokenworks.gateway.meter import StreamMeter, figures_of, usage_of
+from tokenworks.gateway.meter import StreamMeter, figures_of, reckoned, usage_of
 from tokenworks.serving.answer import Chunks, Passing
 
 REMOTE = "remote"  # the engine that is none of ours
+GENERATES = ("chat.completions", "completions")
+NOTHING_STATED = Usage()
 
 
 async def measure(exchange: Exchange, proceed: Handle) -> Reply:
@@ -22,7 +25,9 @@ async def measure(exchange: Exchange, proceed: Handle) -> Reply:
         take_whole(exchange, reply.engine, reply.status, reply.body)
         return reply
     exchange.engine = reply.engine
-    metered = _Metered(exchange, reply.body, StreamMeter(keep_usage=exchange.what.include_usage))
+    likely = 0 if _ours(exchange) else exchange.what.size.prompt_likely
+    meter = StreamMeter(keep_usage=exchange.what.include_usage, prompt=likely)
+    metered = _Metered(exchange, reply.body, meter)
     return msgspec.structs.replace(reply, body=metered)
 
 
@@ -35,6 +40,10 @@ def take_whole(exchange: Exchange, engine: str, status: int, body: bytes) -> Non
             exchange.usage, exchange.spent = figures_of(body)
         else:
             exchange.usage = usage_of(body)
+            if exchange.usage == NOTHING_STATED and exchange.endpoint in GENERATES:
+                exchange.usage = reckoned(body, exchange.what.size.prompt_likely)
+    elif status < 400:  # nobody would count its tokens
+        raise EngineError(f"the engine answered with status {status}, which is no answer to what it was asked")
 
 
 class _Metered(Passing):

@@ -96,7 +96,7 @@ class Think:
         thought.thinking_tokens = exchange.usage.completion_tokens - sum(one.completion_tokens for one in shown)
         thought.agreement, thought.stopped = outcome.agreement, outcome.stopped
         exchange.version, exchange.engine, exchange.told = chosen.version, chosen.engine, chosen.told
-        exchange.label = highest([one for one in (exchange.label, chosen.label) if one is not None])
+        exchange.label = highest([exchange.label or asking.label, asking.label])  # all of them had a say
         exchange.sent = [*chosen.sent]
         exchange.arm = exchange.arm if all(one.arm == exchange.arm for one in asking.exchanges.values()) else ""
         exchange.ttft_s = time.monotonic() - exchange.started_s

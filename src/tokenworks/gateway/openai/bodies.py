@@ -42,7 +42,8 @@ BODIES: dict[str, type[ModelBody]] = {
     "tokenize": TokenizeBody,
 }
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_GOVERNING = ("model", "stream", "stream_options", "messages", "prompt", "input", "n")
+_BOUNDS = ("max_tokens", "max_completion_tokens", "best_of")
+_GOVERNING = ("model", "stream", "stream_options", "messages", "prompt", "input", "n", *_BOUNDS)
 _NAMED = re.compile(rf'"({"|".join(_GOVERNING)})"\s*:'.encode())
 _WHERE = re.compile(r" - at `\$\.?([^`]*)`")
 _UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")

@@ -10,7 +10,7 @@ from tokenworks.gateway.openai.fields import ChatBody, CompletionBody, Embedding
 COMPLETION_TOKENS = 16  # what OpenAI, vLLM and our engines write where a completion does not say how much
 TEMPLATE_TOKENS = 64  # what a chat template adds besides what JSON adds for the same message
 MARKS = 2  # tokens that a tokenizer sets around a text
-BYTES_PER_TOKEN = 4  # of English text, as OpenAI's guides reckon; for rates only, never for budgets
+BYTES_PER_TOKEN = 4  # of English text, as OpenAI's guides reckon; for rates, and for what a server elsewhere keeps back
 
 
 def size_of(parsed: ModelBody, body: bytes) -> Size:
@@ -24,6 +24,7 @@ def size_of(parsed: ModelBody, body: bytes) -> Size:
         each = max(parsed.n or 1, parsed.best_of or 1)
         most = COMPLETION_TOKENS if parsed.max_tokens is None else parsed.max_tokens
         bound = _bytes(parsed.prompt) + MARKS * prompts if exact is None else exact
+        bound += len(parsed.suffix.encode()) if parsed.suffix else 0
         likely = _likely(bound) if exact is None else exact
         return Size(prompt_most=bound, prompt_likely=likely, answers=prompts * each, answer_most=most)
     if isinstance(parsed, EmbeddingBody):

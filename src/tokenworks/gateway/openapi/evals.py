@@ -34,7 +34,7 @@ class RowSchema(Shown, frozen=True, kw_only=True):
 
 
 class Eval(Shown, frozen=True, kw_only=True):
-    """An eval."""
+    """An eval; `label` is ours."""
 
     object: Literal["eval"]
     id: str
@@ -43,6 +43,7 @@ class Eval(Shown, frozen=True, kw_only=True):
     data_source_config: RowSchema
     testing_criteria: list[dict[str, Any]]
     metadata: dict[str, str]
+    label: str
 
 
 class EvalList(Page, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     input: list[dict[str, str]]
     text: str
+    label: str = ""  # of the text
     finish_reason: str = "stop"
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -55,7 +56,7 @@ class NotAllowedError(Exception):
     """The caller may not, or may no longer, ask this: the run cannot go on."""
 
 
-def asking(answer: Answerer, releases: Releases, *, key_id: str, label: str) -> Ask:
+def asking(answer: Answerer, releases: Releases, key_id: str, label: str) -> Ask:
     """Return how the models of a run are asked: in the name of key `key_id`, with text of `label`.
 
     What is asked for a measurement is not learned from. Raises `DataError` where there is no answer to this question,
@@ -84,6 +85,7 @@ def asking(answer: Answerer, releases: Releases, *, key_id: str, label: str) -> 
             version=given.model_version,
             input=messages,
             text=text,
+            label=given.label,
             finish_reason=reason,
             prompt_tokens=given.usage.prompt_tokens,
             completion_tokens=given.usage.completion_tokens,

@@ -23,13 +23,17 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 @dataclass(frozen=True)
 class Call:
-    """Who asks what. `label` is what the caller declares, else the most that the key could have taken text from."""
+    """Who asks what. `label` is what the caller declares, else the most that the key could have taken text from.
+
+    `said` is what the caller declares, else the least there is: of what adds to something that has a label.
+    """
 
     who: Principal
     targets: tuple[str, ...]
     query: dict[str, str]
     body: bytes
     label: Label
+    said: Label
 
     def decode(self, into: type[T]) -> T:
         """Return the body; raise the 400 that names an unknown field or a wrong value."""
@@ -53,7 +57,9 @@ async def call_of(exchange: Exchange, scope: str) -> Call:
     """Return the request; raise 403 where the key lacks `scope` or the label that it declares."""
     require_scope(exchange.who, scope)
     exchange.body = await exchange.read()
-    return Call(exchange.who, exchange.targets, query_of(exchange), exchange.body, declared(exchange))
+    label = declared(exchange)
+    said = label if exchange.declared else Label.PUBLIC
+    return Call(exchange.who, exchange.targets, query_of(exchange), exchange.body, label, said)
 
 
 def query_of(exchange: Exchange) -> dict[str, str]:

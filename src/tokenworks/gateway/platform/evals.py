@@ -11,6 +11,7 @@ from msgspec import Meta
 from tokenworks.core.clock import Clock
 from tokenworks.core.errors import MissingExtraError
 from tokenworks.core.ids import new_id
+from tokenworks.core.label import Label, highest
 from tokenworks.gateway.errors import bad_request, not_found
 from tokenworks.gateway.exchange import Exchange, Reply
 from tokenworks.gateway.layers.authorise import find_model
@@ -20,6 +21,7 @@ from tokenworks.gateway.platform.criteria import LabelModel, ScoreModel, TextSim
 from tokenworks.gateway.platform.pages import page
 from tokenworks.gateway.platform.shelf import change
 from tokenworks.gateway.platform.similarity import measure_named
+from tokenworks.gateway.platform.theirs import all_theirs, one_theirs
 from tokenworks.gateway.releases import Releases
 from tokenworks.governance.keys import Principal
 from tokenworks.store.nouns import Object
@@ -65,6 +67,7 @@ class Eval(msgspec.Struct, frozen=True, kw_only=True):
     include_sample_schema: bool
     testing_criteria: list[dict[str, Any]]
     metadata: dict[str, str]
+    label: str = str(Label.PUBLIC)  # of what it says, which goes to the models that judge
 
 
 class Evals:
@@ -105,6 +108,7 @@ class Evals:
             include_sample_schema=source.include_sample_schema,
             testing_criteria=body.testing_criteria,
             metadata=body.metadata or {},
+            label=str(call.label),
         )
         made = Object(
             kind=KIND,
@@ -121,7 +125,7 @@ class Evals:
         call.known("after", "limit", "order", "order_by")
         if call.query.get("order_by", "created_at") != "created_at":
             raise bad_request("order_by can be created_at alone here", param="order_by")
-        return page(call, self._objects.of(KIND, call.who.tenant), shown, order="asc")
+        return page(call, all_theirs(self._objects, KIND, call.who), shown, order="asc")
 
     def get(self, call: Call) -> Any:
         """Return one eval."""
@@ -136,7 +140,8 @@ class Evals:
 
         def step(kept: Eval) -> Eval:
             metadata = kept.metadata if body.metadata is None else body.metadata
-            return msgspec.structs.replace(kept, name=body.name or kept.name, metadata=metadata)
+            label = highest([Label.parse(kept.label), call.said])
+            return msgspec.structs.replace(kept, name=body.name or kept.name, metadata=metadata, label=str(label))
 
         change(self._objects, KIND, found.id, Eval, step)
         return shown(self.find(call.who, found.id))
@@ -151,9 +156,9 @@ class Evals:
         return {"object": "eval.deleted", "deleted": True, "eval_id": found.id}
 
     def find(self, who: Principal, id: str) -> Object:
-        """Return the eval; one of another tenant does not exist."""
-        found = self._objects.get(KIND, id)
-        if found is None or found.scope != who.tenant:
+        """Return the eval; one of another tenant, or above the caller's clearance, does not exist."""
+        found = one_theirs(self._objects, KIND, id, who)
+        if found is None:
             raise not_found(
                 f"eval {id!r} does not exist or is not yours; GET /v1/evals lists yours", code="eval_not_found"
             )
@@ -194,7 +199,7 @@ def validator(schema: dict[str, Any]) -> Any:
 
 
 def shown(found: Object) -> dict[str, Any]:
-    """Return OpenAI's eval object."""
+    """Return OpenAI's eval object; `label` is ours."""
     kept = msgspec.convert(found.body, Eval)
     sample = {"sample": _SAMPLE} if kept.include_sample_schema else {}
     schema = {"type": "object", "properties": {"item": kept.item_schema, **sample}, "required": ["item", *sample]}
@@ -206,4 +211,5 @@ def shown(found: Object) -> dict[str, Any]:
         "data_source_config": {"type": "custom", "schema": schema},
         "testing_criteria": kept.testing_criteria,
         "metadata": kept.metadata,
+        "label": kept.label,
     }

@@ -30,6 +30,7 @@ KIND = "file"
 PURPOSES = ("fine-tune", "evals", "batch", "user_data", "assistants", "vision")
 CHUNK = 1 << 18
 Busy = Callable[[str, str], str]  # (tenant, file id) -> what still needs the file, empty: nothing
+Needed = Callable[[str], bool]  # digest -> whether anything besides files has these bytes
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,13 +48,22 @@ class Files:
     """The files of all tenants."""
 
     def __init__(
-        self, objects: Objects, artifacts: ArtifactStore, *, scratch: Path, max_bytes: int, busy: Busy, clock: Clock
+        self,
+        objects: Objects,
+        artifacts: ArtifactStore,
+        *,
+        scratch: Path,
+        max_bytes: int,
+        busy: Busy,
+        needed: Needed,
+        clock: Clock,
     ) -> None:
         self._objects = objects
         self._artifacts = artifacts
         self._scratch = scratch
         self._max_bytes = max_bytes
         self._busy = busy
+        self._needed = needed
         self._clock = clock
         shutil.rmtree(scratch, ignore_errors=True)  # uploads that a kill cut off
 
@@ -85,14 +95,15 @@ class Files:
         return shown(self.find(call.who, call.targets[0]))
 
     def delete(self, call: Call) -> Any:
-        """Forget a file; its bytes go with the last file that has them."""
+        """Forget a file; its bytes go with the last file that has them, unless the factory itself needs the same."""
         call.known()
         found = self.find(call.who, call.targets[0])
         if why := self._busy(call.who.tenant, found.id):
             raise ApiError(409, f"file {found.id} is needed by {why}; cancel that, or wait for it", code="file_in_use")
         self._objects.delete(KIND, found.id)
         digest = found.body["digest"]
-        if not any(other.body["digest"] == digest for other in self._objects.of(KIND)) and self._artifacts.has(digest):
+        left = any(other.body["digest"] == digest for other in self._objects.of(KIND))
+        if not left and self._artifacts.has(digest) and not self._needed(digest):
             self._artifacts.erase(digest, because=f"file {found.id} was deleted by key {call.who.key_id}")
         return {"id": found.id, "object": "file", "deleted": True}
 

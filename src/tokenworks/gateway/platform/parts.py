@@ -19,6 +19,11 @@ def nobody() -> None:
     """Tell nobody."""
 
 
+def by_nothing(digest: str) -> bool:
+    """Need no bytes."""
+    return False
+
+
 @dataclass(frozen=True)
 class Parts:
     """What the platform works with. `wake` tells whoever runs fine-tuning jobs that something changed."""
@@ -27,6 +32,7 @@ class Parts:
     artifacts: ArtifactStore
     scratch: Path
     wake: Callable[[], None] = nobody
+    needed: Callable[[str], bool] = by_nothing  # whether anything besides files has the bytes of a digest
     elsewhere: Tell | None = None  # where another process works on runs and batches, how it is told
     home: str = ""  # whose texts these are: what only they can answer is worked on in this home
     server: Tell | None = None  # of this home, where this process is a worker of it

@@ -74,6 +74,7 @@ def platform(
         scratch=parts.scratch,
         max_bytes=int(parts.settings.max_file_mb * 1e6),
         busy=lambda tenant, file: next(filter(None, (ask(parts.objects, tenant, file) for ask in USERS)), ""),
+        needed=parts.needed,
         clock=parts.clock,
     )
     jobs = Jobs(parts.objects, files, releases, wake=parts.wake, clock=parts.clock)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import structlog
 
 from tokenworks.core.clock import Clock
 from tokenworks.core.errors import DataError, TokenworksError
+from tokenworks.core.label import Label, highest
 from tokenworks.core.request import Answerer
 from tokenworks.gateway.platform.asking import Ask, Asked, NotAllowedError, asking
 from tokenworks.gateway.platform.criteria import AnyCriterion, read_criteria
@@ -34,6 +36,7 @@ BATCH = 32  # rows in memory at a time
 COUNTS = {"total": 0, "errored": 0, "failed": 0, "passed": 0}
 COUNTED = {"pass": "passed", "fail": "failed", "error": "errored"}
 NO_ANSWER = Asked(model="", version="", input=[], text="", finish_reason="")
+AskAs = Callable[[str], Ask]  # by the label of what is asked
 log = structlog.get_logger()
 
 
@@ -125,7 +128,7 @@ class Running:
             run,
             source,
             read_criteria(of.body["testing_criteria"]),
-            asking(self._answer, self._releases, key_id=run.key_id, label=run.data_label),
+            partial(asking, self._answer, self._releases, run.key_id),
         )
         rows = self._rows(source)
         room = asyncio.Semaphore(self._concurrency)
@@ -188,12 +191,12 @@ class Running:
 class _Work:
     """What one run does with a row."""
 
-    def __init__(self, id: str, run: Run, source: DataSource, criteria: list[AnyCriterion], ask: Ask) -> None:
+    def __init__(self, id: str, run: Run, source: DataSource, criteria: list[AnyCriterion], ask_as: AskAs) -> None:
         self._id = id
         self._run = run
         self._source = source
         self._criteria = criteria
-        self._ask = ask
+        self._ask_as = ask_as
 
     def name(self, number: int) -> str:
         """Return the id of the row's item: the same after a restart."""
@@ -206,8 +209,9 @@ class _Work:
         try:
             asked = await self._sample(row)
             values = {"item": row.item, "sample": {"output_text": asked.text}}
+            ask = self._ask_as(self._judged_as(asked))
             for criterion in self._criteria:
-                graded.append(await grade(criterion, values, self._ask))
+                graded.append(await grade(criterion, values, ask))
         except DataError as wrong:
             error = {"code": "item_failed", "message": str(wrong)}
         status = "error" if error else "pass" if all(one.passed for one in graded) else "fail"
@@ -235,7 +239,12 @@ class _Work:
             messages = lookup(source.input_messages.item_reference, values)
             if not isinstance(messages, list):
                 raise DataError(f"{source.input_messages.item_reference} is no list of messages")
-        return await self._ask(source.model, messages, msgspec.to_builtins(source.sampling_params))
+        ask = self._ask_as(self._run.data_label)
+        return await ask(source.model, messages, msgspec.to_builtins(source.sampling_params))
+
+    def _judged_as(self, asked: Asked) -> str:
+        """Return the label of what a judge is told: that of the answer too, which its model may have raised."""
+        return str(highest(Label.parse(one) for one in (self._run.data_label, asked.label) if one))
 
 
 def reads(objects: Objects, tenant: str, file: str) -> str:

@@ -64,7 +64,10 @@ class Runs:
         body = call.decode(CreateRun)
         check_source(body.data_source)
         of = await asyncio.to_thread(self._evals.find, call.who, call.targets[0])
-        label = await self._data_label(call, body.data_source)
+        data = await self._data_label(call, body.data_source)
+        asks = isinstance(body.data_source, Completions)
+        own = call.label if asks else call.said  # of the messages that it asks with
+        label = highest([data, own, Label.parse(of.body.get("label", str(Label.PUBLIC)))])
         seen = [label]
         for model in _models(of, body.data_source):
             seen.append(Label.parse((await find_model(self._releases, call.who, model)).label))

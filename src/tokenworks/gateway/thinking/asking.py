@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
-from tokenworks.core.label import Label
+from tokenworks.core.label import Label, highest
 from tokenworks.gateway.errors import ApiError
 from tokenworks.gateway.exchange import Exchange, Handle, Reply, whole
 from tokenworks.gateway.openai.bodies import parse
+from tokenworks.gateway.ruling import Least
 from tokenworks.gateway.thinking.thought import Thought
 from tokenworks.gateway.thinking.wish import Wanted
 from tokenworks.serving.thinking.continuing import longer_prompt, more_turns
@@ -19,6 +20,10 @@ from tokenworks.serving.thinking.verifying import Said
 
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OURS = ("reasoning", "reasoning_effort", "stream", "stream_options", "n", "max_completion_tokens", "service_tier")
+
+
+# What reading an answer that is none in OpenAI's words ends in.
+_NOT_ITS_WORDS = (LookupError, TypeError, AttributeError)
 
 
 class RefusedError(DrawError):
@@ -63,7 +68,8 @@ class Asking:
 
     async def sample(self, draw: Draw, most: int | None) -> Sample:
         """Ask for a sample of at most so many tokens. Raises `DrawError`."""
-        exchange = self._exchange(f"s{draw.number}", self._body(draw, most))
+        least = self._told() if draw.after else self._parent.least
+        exchange = self._exchange(f"s{draw.number}", self._body(draw, most), least)
         reply = await self._inner(exchange)
         assert isinstance(reply.body, bytes), "it was not asked to stream"
         if reply.status != 200:
@@ -73,21 +79,29 @@ class Asking:
             raise refused
         body = msgspec.json.decode(reply.body)
         self._take(exchange)
+        try:
+            sample = _sample(draw.number, exchange, body)
+        except _NOT_ITS_WORDS as error:
+            raise _not_understood(error) from None
         self.exchanges[draw.number], self.bodies[draw.number] = exchange, body
-        return _sample(draw.number, exchange, body)
+        return sample
 
     async def judge(self, model: str, question: str, most: int) -> Said:
         """Ask another model about a sample, in the caller's name; its tokens count as thinking. Raises `DrawError`."""
         self._judges += 1
         asked = {"model": model, "messages": [{"role": "user", "content": question}], "max_tokens": most}
-        exchange = self._exchange(f"j{self._judges}", msgspec.json.encode(asked), endpoint="chat.completions")
+        body, least = msgspec.json.encode(asked), self._told()
+        exchange = self._exchange(f"j{self._judges}", body, least, endpoint="chat.completions")
         reply = await self._inner(exchange)
         if reply.status != 200:
             raise RefusedError(reply)
         self._take(exchange)
         self.judged.append(exchange)
         assert isinstance(reply.body, bytes), "it was not asked to stream"
-        text = str(msgspec.json.decode(reply.body)["choices"][0]["message"]["content"] or "")
+        try:
+            text = str(msgspec.json.decode(reply.body)["choices"][0]["message"]["content"] or "")
+        except _NOT_ITS_WORDS as error:
+            raise _not_understood(error) from None
         return Said(text, exchange.usage.completion_tokens)
 
     def _take(self, exchange: Exchange) -> None:
@@ -95,7 +109,17 @@ class Asking:
         self._thought.take(exchange.price, exchange.usage)
         self._parent.usage = self._thought.usage
 
-    def _exchange(self, name: str, body: bytes, *, endpoint: str = "") -> Exchange:
+    @property
+    def label(self) -> Label:
+        """The highest label of what was answered so far."""
+        answered = (*self.exchanges.values(), *self.judged)
+        return highest(one.label for one in answered if one.label is not None)
+
+    def _told(self) -> Least:
+        """Return what a text counts as that goes on from samples, or is about them."""
+        return self._parent.least.raised(self.label)
+
+    def _exchange(self, name: str, body: bytes, least: Least, *, endpoint: str = "") -> Exchange:
         parent = self._parent
         endpoint = endpoint or parent.endpoint
         return Exchange(
@@ -109,7 +133,7 @@ class Asking:
             asked=parse(endpoint, body),
             declared=parent.declared,
             label=Label.parse(parent.declared) if parent.declared else None,
-            least=parent.least,
+            least=least,
             user=parent.user,
             conversation=parent.conversation,
             may_learn=False,
@@ -135,13 +159,17 @@ class Asking:
         return msgspec.json.encode(fields)
 
 
+def _not_understood(error: Exception) -> DrawError:
+    return DrawError(f"the engine did not answer in OpenAI's words ({error!r})", code="engine_error", spent=True)
+
+
 def _sample(number: int, exchange: Exchange, body: dict[str, Any]) -> Sample:
     choice = body["choices"][0]
     text = choice["message"].get("content") if "message" in choice else choice.get("text")
     usage, entry = exchange.usage, exchange.entry
     return Sample(
         number=number,
-        text=text or "",
+        text=str(text or ""),
         finish_reason=str(choice.get("finish_reason") or "stop"),
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=usage.cached_tokens,

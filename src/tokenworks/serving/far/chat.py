@@ -19,6 +19,8 @@ UNSAID = frozenset(
     | {"prompt_cache_key", "parallel_tool_calls"}
 )
 ENDPOINT = "/v1/chat/completions"
+# What reading an answer of another form than expected ends in, whatever stands where.
+NOT_ITS_WORDS = (KeyError, TypeError, AttributeError, RecursionError)
 
 
 class Function(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 from tokenworks.core.errors import EngineError
 from tokenworks.core.sse import Splitter, payload
 from tokenworks.serving.answer import EngineCall
-from tokenworks.serving.far.chat import REASONS, Answer, Asked, Message, asked_of, error_of, tool_call
+from tokenworks.serving.far.chat import NOT_ITS_WORDS, REASONS, Answer, Asked, Message, asked_of, error_of, tool_call
 from tokenworks.serving.far.server import Letter, Site, UnspokenError
 
 VERSION = "2023-06-01"
@@ -60,7 +60,7 @@ class Anthropic:
                 if part["type"] == "tool_use"
             ]
             return answer.whole(text, calls, REASONS.get(said["stop_reason"], "stop"))
-        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        except (msgspec.MsgspecError, *NOT_ITS_WORDS) as error:
             if status != 200:
                 return error_of(status, f"{self._site.name} answered {status}")
             raise EngineError(f"{self._site.name} did not answer in Anthropic's words ({error!r})") from None
@@ -84,7 +84,7 @@ class Events:
         """Return the events that `chunk` completes; raise `EngineError` where one is an error or not understood."""
         try:
             return b"".join([self._retold(payload(event)) for event in self._splitter.feed(chunk)])
-        except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        except (msgspec.MsgspecError, *NOT_ITS_WORDS, ValueError) as error:
             raise EngineError(f"{self._name} does not stream in Anthropic's words ({error!r})") from None
 
     def _retold(self, data: bytes) -> bytes:

@@ -14,7 +14,7 @@ import msgspec
 from tokenworks.core.errors import ConfigError, EngineError, MissingExtraError
 from tokenworks.serving.address import parse_address
 from tokenworks.serving.answer import EngineCall
-from tokenworks.serving.far.chat import REASONS, Answer, Asked, Message, asked_of, error_of, tool_call
+from tokenworks.serving.far.chat import NOT_ITS_WORDS, REASONS, Answer, Asked, Message, asked_of, error_of, tool_call
 from tokenworks.serving.far.server import Letter, Site, UnspokenError
 
 _AWS_REGION = re.compile(r"\.([a-z]{2}(?:-[a-z]+)+-\d)\.")
@@ -79,7 +79,7 @@ class Bedrock:
                 tool_call(one["toolUseId"], one["name"], msgspec.json.encode(one["input"]).decode()) for one in used
             ]
             return answer.whole(text, calls, REASONS.get(said["stopReason"], "stop"))
-        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        except (msgspec.MsgspecError, *NOT_ITS_WORDS) as error:
             if status != 200:
                 return error_of(status, f"{self._site.name} answered {status}")
             raise EngineError(f"{self._site.name} did not answer as Converse does ({error!r})") from None
@@ -125,7 +125,7 @@ class Events:
                 if frame.headers.get(":message-type") != "event":
                     raise EngineError(f"{self._name} broke off: {kind} {event.get('message', '')}")
                 made += self._retold(kind, event)
-        except (ParserError, msgspec.MsgspecError, KeyError, TypeError) as error:
+        except (ParserError, msgspec.MsgspecError, *NOT_ITS_WORDS) as error:
             raise EngineError(f"{self._name} does not stream as Converse does ({error!r})") from None
         return made
 
