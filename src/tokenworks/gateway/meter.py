@@ -85,6 +85,10 @@ class StreamMeter:
             return b""
         if _IS_ERROR.match(event):
             raise EngineError(f"the engine broke off: {payload(event)[:300].decode(errors='replace')}")
+        return self._counted(event)
+
+    def _counted(self, event: bytes) -> bytes:
+        """Return `event`, its text counted where the engine has not said how many tokens there are."""
         if not self._stated:
             self._seen += len(_SOME_TEXT.findall(event))
             self.usage = Usage(completion_tokens=self._seen)
@@ -95,9 +99,9 @@ class StreamMeter:
         try:
             head = _HEAD.decode(payload(event))
         except msgspec.MsgspecError:
-            return event  # not ours to judge: the text of an answer may look like anything
+            return self._counted(event)  # not ours to judge: the text of an answer may look like anything
         if head.usage is None:
-            return event
+            return self._counted(event)
         self.usage, self._stated = _usage(head.usage), True
         if len(head.usage.spent):
             self._spent = head.usage.spent.copy()

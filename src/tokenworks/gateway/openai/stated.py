@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+# Budgets and bills are sums of these: fewer than none would be credit, and no answer has a billion.
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 
 class Cached(msgspec.Struct, frozen=True):
     """Of the prompt."""
 
-    cached_tokens: int | None = None
+    cached_tokens: Tokens | None = None
 
 
 class Made(msgspec.Struct, frozen=True):
     """Of the answer."""
 
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Tokens | None = None
 
 
 class Stated(msgspec.Struct, frozen=True):
     """Tokens, and what they took."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int | None = None
+    prompt_tokens: Tokens = 0
+    completion_tokens: Tokens | None = None
     completion_tokens_details: Made | None = None
     prompt_tokens_details: Cached | None = None
     spent: msgspec.Raw = msgspec.Raw()  # by an engine of ours; anybody else may call anything so

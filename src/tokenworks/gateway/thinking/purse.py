@@ -86,7 +86,7 @@ def cost_in(price: Price | None) -> Cost:
             used = {"prompt": sample.prompt_tokens, "cached": sample.cached_tokens, "completion": made}
             dearest = max(price.micro(**used), price.micro(**used, thinking=made))  # which of it is shown is not known
             spent["money"] = dearest * NANO
-        if sample.joules is not None:
+        if sample.joules is not None and 0 <= sample.joules < math.inf:  # else nobody knows: it counts as held
             spent["joules"] = math.ceil(sample.joules * MICRO)
         return spent
 
