@@ -116,7 +116,9 @@ def test_samples_and_failed_canaries_are_no_workflows(request_entry):
 
 
 def test_a_machine_past_its_life_has_no_making_left_to_account_for():
-    text = COSTS.replace("pue = 1.54", f"pue = 1.54\nembodied_kg = {MADE_KG}").replace("life_years = 4", "life_years = 0.5")
+    text = COSTS.replace("pue = 1.54", f"pue = 1.54\nembodied_kg = {MADE_KG}").replace(
+        "life_years = 4", "life_years = 0.5"
+    )
     old = Sheet(parse_toml(text + CARBON, CostFile, where="costs.toml"))
     work = Work(making_s=3600.0, stages=((OCTOBER, OCTOBER + 3600.0),))
     found = footprint(old, {}, work, MONTH, until=MONTH.end)

@@ -33,7 +33,11 @@ def statement_lines(found: Statement) -> list[str]:
     compared = any(one.hosted_micro is not None for one in found.lines)
     heads = ["tenant", "model", "way", "requests", "input", "cached", "output", "engine s", "joules", "price", "cost"]
     lines += _columns([*heads, *(["hosted"] if compared else [])], [_cells(one, compared) for one in found.lines], 3)
-    lines += ["", *_columns(["tenant", "requests", "price", "cost", "idle", "owed"], _dues(found.tenants, found.minor_digits), 1), ""]
+    lines += [
+        "",
+        *_columns(["tenant", "requests", "price", "cost", "idle", "owed"], _dues(found.tenants, found.minor_digits), 1),
+        "",
+    ]
     lines.append(
         f"{found.requests} requests  price {money(found.price_micro)}  cost {money(found.cost_micro)} {found.currency}"
     )

@@ -236,9 +236,7 @@ def _converted(found: Statement, wanted: Wanted, sheet: Sheet | None) -> Stateme
     own = _machines_into(found.machines, lines, into) if found.machines is not None else None
     idle = _idle_into(found, own, into)
     digits = minor_digits(wanted.into)
-    tenants = [
-        _due_of(one, lines, part, wanted.charge, digits) for one, part in zip(found.tenants, idle, strict=True)
-    ]
+    tenants = [_due_of(one, lines, part, wanted.charge, digits) for one, part in zip(found.tenants, idle, strict=True)]
     return msgspec.structs.replace(
         found,
         currency=wanted.into,
