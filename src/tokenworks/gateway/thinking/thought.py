@@ -33,7 +33,7 @@ class Thought:
         self.used[price] = added(self.used.get(price, Usage()), usage)
 
     def show(self, shown: Sequence[Usage]) -> None:
-        """Count as thinking what is not in the samples that the caller is given, nor in what they show of themselves."""
+        """Count as thinking what is not in the samples that the caller is given, and what those keep to themselves."""
         said = sum(one.completion_tokens - min(one.thinking_tokens, one.completion_tokens) for one in shown)
         self.thinking_tokens = self.usage.completion_tokens - said
 
