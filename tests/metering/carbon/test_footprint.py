@@ -87,7 +87,7 @@ def test_the_log_says_how_many_workflows_there_were_and_how_long_models_were_mad
         StageEntry(at=MONTH.end + 9.0, seconds=3.0, hit=False, **stage),
     ]
     spans = ((OCTOBER, OCTOBER + 20.0), (MONTH.end - 4.0, MONTH.end))
-    assert OCTOBER == MONTH.begin
+    assert MONTH.begin == OCTOBER
     assert work_of(entries, MONTH) == Work(workflows=3, making_s=24.0, stages=spans)
 
 

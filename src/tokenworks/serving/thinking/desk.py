@@ -148,7 +148,7 @@ class Desk:
         return sample
 
     def _spent(self, sample: Sample) -> Mapping[str, int]:
-        """Return what a sample came to; nothing, which counts as held, where its engine did not say how much it made."""
+        """Return what a sample came to; nothing, which counts as held, where its engine does not say what it made."""
         if sample.text and sample.completion_tokens <= 0:
             self._note("the engine did not say how many tokens a sample has: it counts as all that it might have made")
             return {}
