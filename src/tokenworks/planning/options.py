@@ -14,7 +14,7 @@ from tokenworks.planning.calibration import Calibration, Point, calibrate
 from tokenworks.planning.configs import read_config
 from tokenworks.planning.machine import Machine
 from tokenworks.planning.option import Option, Volume
-from tokenworks.planning.prices import grid, hosted_price
+from tokenworks.planning.prices import grid, hosted_price, price_note
 from tokenworks.planning.sizing import Served, Sized, deployments, served, size, steady
 from tokenworks.planning.step import Deployment
 from tokenworks.planning.tables import Tables
@@ -49,7 +49,7 @@ def inputs(workload: Workload, trace: Trace, tables: Tables, here: Served | None
         trace=trace.faster(requests / pace).busiest(),
         volume=Volume(requests=requests, prompt_tokens=prompt * each, answer_tokens=answer * each),
         tables=tables,
-        hosted_usd=hosted_price(workload),
+        hosted_usd=hosted_price(workload, tables),
         grid_g_kwh=grid(workload),
         here=here,
     )
@@ -99,7 +99,7 @@ def hosted(given: Inputs) -> Option:
         usd_per_million=usd / given.volume.tokens * 1e6,
         permitted_share=permitted,
         clearance=given.workload.hosted.clearance,
-        note="hosts say neither percentiles nor joules",
+        note=f"{price_note(given.workload, given.tables)}; hosts say neither percentiles nor joules",
     )
 
 

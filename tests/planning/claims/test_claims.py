@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenworks.core.errors import ConfigError
@@ -95,6 +95,7 @@ def test_one_figure_that_fails_fails_the_claim():
     assert overall(judged) == "not confirmed"
 
 
+@settings(deadline=None)
 @given(st.integers(2, 25), st.integers(0, 1000))
 def test_the_interval_contains_the_true_mean_about_as_often_as_it_says(count, seed):
     values = np.random.default_rng(seed).normal(10, 1, (400, count))
