@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from tokenworks.core.errors import DataError
 from tokenworks.planning import money as costs
 from tokenworks.planning.architecture import Architecture
 from tokenworks.planning.calibration import Calibration, Point, calibrate
@@ -40,6 +41,11 @@ class Inputs:
 def inputs(workload: Workload, trace: Trace, tables: Tables, here: Served | None = None) -> Inputs:
     """Return what options are made of, the trace brought to the month's pace."""
     tables = tables.over(workload.models, workload.machines)
+    if not workload.requests_per_month and not trace.arrival_s[-1] > 0:
+        raise DataError(
+            f"the trace's {len(trace)} requests came at one moment, which tells no pace; "
+            "give requests_per_month in the workload, or a trace of some minutes"
+        )
     pace = len(trace) / trace.span_s * workload.active_hours * 3600
     requests = workload.requests_per_month or pace
     prompt, answer = trace.tokens
