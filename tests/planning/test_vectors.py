@@ -13,8 +13,8 @@ from tokenworks.planning.workload import Hosted, Money, Workload
 
 TABLES = read_tables()
 HOURS = MONTH_S / 3600
-# Devices, USD a device-hour (InferenceX), output tokens a second (ML.ENERGY): tokens/s where the page has them, else from
-# its USD a million at full use; then the price of the cheapest host, and what the page makes of them.
+# Devices, USD a device-hour (InferenceX), output tokens a second (ML.ENERGY) where the page has them, else from its USD
+# a million at full use; then the price of the cheapest host, and what the page makes of them.
 ROWS = [
     ("llama-3.1-8b, 1 H100", 1, 1.69, 9010, 0.05, 0.052, 0.17, 1.04, 0.010),
     ("llama-3.3-70b, 4 H100", 4, 1.69, 5130, 0.40, 0.37, 1.22, 0.92, 0.073),
@@ -35,7 +35,7 @@ def test_unit_costs_and_break_even_are_those_of_the_page(row):
 
 
 def test_energy_of_a_token_is_that_of_the_page():
-    """Of the 70B row: electricity alone at PUE 1.54 and 0.12 a kWh is 0.025 a million, from 0.49 J a token at the chip."""
+    """Of the 70B row: electricity at PUE 1.54 and 0.12 a kWh is 0.025 a million, from 0.49 J a token at the chip."""
     chip_j, speed = 0.49, 5130
     machine = Machine(bf16_tflops=1, memory_gb=1, bandwidth_tb_s=1, host_w=chip_j * speed)  # all of its draw
     found = costs.bought(machine, 1, 1.0, Money(tariff_usd_kwh=0.12, staff_usd_year=0))

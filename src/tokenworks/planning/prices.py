@@ -10,7 +10,6 @@ from tokenworks.core.errors import ConfigError
 from tokenworks.planning.tables import Tables
 from tokenworks.planning.workload import Workload
 
-
 OTHERS = "*"  # the row for models that no other is for
 
 
