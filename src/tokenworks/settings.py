@@ -13,7 +13,7 @@ from tokenworks.core.errors import ConfigError
 from tokenworks.core.toml import convert, read_toml
 
 PREFIX = "TOKENWORKS_"
-Amount = Annotated[float, msgspec.Meta(ge=0)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e12)]  # infinity is not one
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,8 +117,9 @@ class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     model: str = ""  # the name it knows the model by; empty: the one that was asked for
     label: str = "public"  # the highest label of text that may go there
     region: str = "elsewhere"
-    price_in: float = 0.0  # per million tokens of prompts
-    price_out: float = 0.0  # per million tokens of answers
+    price_in: Amount = 0.0  # per million tokens of prompts
+    price_cached: Amount | None = None  # of those, what it has already; by default as any
+    price_out: Amount = 0.0  # per million tokens of answers
     first_byte_s: float = 60.0  # how long its answer may take to begin
     api_version: str = ""  # where the shape has one: azure, anthropic
 
