@@ -156,3 +156,23 @@ def test_ledger_stats_and_the_statement_agree(home):
     said = bill(loaded(home), "2026-10", now=OCTOBER + 40 * 86400).statement
     assert (found.requests, found.price_micro, found.cost_micro) == (said.requests, said.price_micro, said.cost_micro)
     assert found.prompt_tokens == sum(line.input_tokens for line in said.lines)
+
+
+def test_a_remote_that_asks_less_for_what_it_has_already_costs_less(home, tmp_path):
+    from tokenworks.core.usage import Spent, Usage
+    from tokenworks.factory.costing import _costs, costs_sheet
+
+    remote = '[[engines.remotes]]\nname = "far"\nurl = "https://far.example/v1"\nprice_in = 10.0\nprice_out = 50.0\n'
+    usage = Usage(prompt_tokens=1000, cached_tokens=900, completion_tokens=10)
+
+    def micro(more):
+        (tmp_path / "house.toml").write_text(remote + more)
+        settings = load_settings(tmp_path / "house.toml", environ={}, home=home)
+        costs = _costs(settings, costs_sheet(settings))
+        return costs.micro(at=OCTOBER, model="complete", place="far", usage=usage, spent=Spent())
+
+    assert micro("") == 1000 * 10 + 10 * 50
+    assert micro("price_cached = 1.0\n") == 100 * 10 + 900 * 1 + 10 * 50
+    for wrong in ("price_cached = inf\n", "price_cached = -1.0\n"):
+        with pytest.raises(ConfigError, match="price_cached"):
+            micro(wrong)

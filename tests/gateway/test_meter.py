@@ -152,3 +152,15 @@ def test_where_one_of_two_engines_was_not_metered_the_sum_is_not_known() -> None
 def test_what_a_stranger_calls_spent_breaks_nothing() -> None:
     body = b'{"choices":[],"usage":{"prompt_tokens":5,"spent":["anything"]}}'
     assert usage_of(body).prompt_tokens == 5
+
+
+@pytest.mark.parametrize("field", ["prompt_tokens", "completion_tokens"])
+@pytest.mark.parametrize("said", [-1, 10**9 + 1])
+def test_tokens_that_nobody_can_have_made_are_no_usage(field: str, said: int) -> None:
+    """Below nothing they would be credit, for budgets and bills alike."""
+    body = json.dumps({"choices": [], "usage": {**used(3, 7), field: said}}).encode()
+    with pytest.raises(EngineError, match=rf"at `\$.usage.{field}`"):
+        usage_of(body)
+    meter = StreamMeter(keep_usage=False)
+    meter.feed(piece("a") + piece("b", usage={**used(3, 7), field: said}))
+    assert meter.usage == Usage(completion_tokens=2)

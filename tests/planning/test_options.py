@@ -189,7 +189,7 @@ def test_charts_without_matplotlib_name_the_extra(tmp_path, monkeypatch):
     [
         ('modle = "x"', "unknown key 'modle'; did you mean 'model'"),
         ("[labels]\nsecret = 1.0", "label 'secret' does not exist"),
-        ("[labels]\npublic = 0.0", "shares are all zero"),
+        ("[labels]\npublic = 0.0", "shares add up to 0, not to 1"),
         ('[rented]\nclearance = "all"', "rented.clearance: label 'all'"),
         ("requests_per_month = -1", "requests_per_month"),
         ("[targets]\nttft_p95_s = 0", "ttft_p95_s"),

@@ -33,7 +33,11 @@ def _costs(settings: Settings, sheet: Sheet | None) -> Costs | None:
     if sheet is None:
         return None
     remotes = {
-        one.name: TokenRate(per_million(one.price_in), per_million(one.price_in), per_million(one.price_out))
+        one.name: TokenRate(
+            per_million(one.price_in),
+            per_million(one.price_in if one.price_cached is None else one.price_cached),
+            per_million(one.price_out),
+        )
         for one in settings.engines.remotes
         if one.price_in or one.price_out
     }

@@ -5,6 +5,7 @@ What no sample says, how a thought goes on after a cue and what a judge thinks o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -193,7 +194,7 @@ class _InOrder(Verifier):
         by = judged.verifier
         return _InOrder(by.name, by.judge, by.timeout_s, by.certain, judged, order)
 
-    async def score(self, text: str) -> float | None:
+    async def score(self, text: str, *, within_s: float = math.inf) -> float | None:
         assert self.judged is not None, "made by `of`"
         index = next(index for index in self.left if self.judged.row[index].text == text)
         self.left.remove(index)

@@ -190,12 +190,12 @@ def charged(entry: RequestEntry) -> int:
     What a shadow answered, or a canary before it failed, nobody was given. What samples came to is charged with the
     answer that they are for.
     """
-    return 0 if _unseen(entry) else entry.prompt_tokens + entry.completion_tokens
+    return 0 if unseen(entry) else entry.prompt_tokens + entry.completion_tokens
 
 
 def charged_micro(entry: RequestEntry) -> int:
     """Return the price that a request is charged with, in millionths of the price list's unit."""
-    return 0 if _unseen(entry) else entry.price_micro
+    return 0 if unseen(entry) else entry.price_micro
 
 
 def counted(entry: RequestEntry) -> int:
@@ -208,7 +208,8 @@ def counted(entry: RequestEntry) -> int:
     return 1
 
 
-def _unseen(entry: RequestEntry) -> bool:
+def unseen(entry: RequestEntry) -> bool:
+    """Return whether nobody was given the answer itself: a sample for another one, a shadow, a canary that failed."""
     return bool(entry.part_of) or _tried(entry)
 
 

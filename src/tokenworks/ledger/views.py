@@ -47,7 +47,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     engine_s: float = 0.0  # of the engines, by requests
     joules: float = 0.0  # of requests that have a figure
     joules_error: float = 0.0  # standard uncertainty of that, as a share
-    metered: int = 0  # requests that have one
+    metered: int = 0  # requests that have one, themselves or by their samples
     energy: Energy | None = None  # by the meter; None: none was read
     latency_p50_s: float | None = None
     latency_p95_s: float | None = None
@@ -122,7 +122,7 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
         engine_s=sum(map(engine_s_of, requests)),
         joules=joules,
         joules_error=sum(joules * error_of(entry) for entry, joules in metered) / (joules or 1.0),
-        metered=len(metered),
+        metered=_metered(asked, [entry for entry, _ in metered]),
         energy=_energy(energy, joules) if energy else None,
         latency_p50_s=percentile(latency, 0.5),
         latency_p95_s=percentile(latency, 0.95),
@@ -133,6 +133,14 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
         releases=releases,
         first_at=first_at,
         last_at=last_at,
+    )
+
+
+def _metered(asked: Iterable[RequestEntry], metered: Sequence[RequestEntry]) -> int:
+    """Return how many requests have joules: an answer that was thought about has those of its samples."""
+    of_samples = {entry.part_of for entry in metered if entry.part_of}
+    return sum(
+        joules_of(entry) is not None or (entry.samples > 0 and entry.request_id in of_samples) for entry in asked
     )
 
 

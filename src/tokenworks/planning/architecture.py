@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 ROTARY = 64  # rotary part of MLA's keys: DeepSeek-V2 (arXiv 2405.04434), table of hyper-parameters; kept ever since
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Some = Annotated[int, msgspec.Meta(ge=0)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
 
 
 class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     """A decoder's shape, in the words of its `config.json`. Weights are counted, never bytes."""
 
-    layers: int
-    hidden: int
-    heads: int
-    head_size: int
-    kv_heads: int = 0  # 0: the cache is one latent for all heads (MLA)
-    latent: int = 0  # width of that latent, rotary part included
-    query_rank: int = 0  # MLA's compressed query; 0: none
-    value_size: int = 0  # of a head, where it differs from `head_size`
-    vocabulary: int
+    layers: Count
+    hidden: Count
+    heads: Count
+    head_size: Count
+    kv_heads: Some = 0  # 0: the cache is one latent for all heads (MLA)
+    latent: Some = 0  # width of that latent, rotary part included
+    query_rank: Some = 0  # MLA's compressed query; 0: none
+    value_size: Some = 0  # of a head, where it differs from `head_size`
+    vocabulary: Count
     tied: bool = False  # the output layer is the embedding
-    ffn: int = 0  # inner width of a dense layer
-    dense_layers: int = 0  # how many layers have no experts, where the others have
-    experts: int = 0
-    active_experts: int = 0
-    shared_experts: int = 0
-    expert_ffn: int = 0
-    window: int = 0  # tokens that a sliding layer sees
-    window_layers: int = 0
-    linear_layers: int = 0  # layers with a fixed state in the place of a cache (gated delta net, Mamba)
-    linear_weights: float = 0  # of one such layer; 0: as of an attention
-    linear_state: float = 0  # numbers that one such layer keeps of a sequence, in 4 bytes each
-    sparse_tokens: int = 0  # sparse attention reads so many tokens of the past, and an index of all
-    bits: float = 16  # of a weight as published
+    ffn: Some = 0  # inner width of a dense layer
+    dense_layers: Some = 0  # how many layers have no experts, where the others have
+    experts: Some = 0
+    active_experts: Some = 0
+    shared_experts: Some = 0
+    expert_ffn: Some = 0
+    window: Some = 0  # tokens that a sliding layer sees
+    window_layers: Some = 0
+    linear_layers: Some = 0  # layers with a fixed state in the place of a cache (gated delta net, Mamba)
+    linear_weights: Amount = 0  # of one such layer; 0: as of an attention
+    linear_state: Amount = 0  # numbers that one such layer keeps of a sequence, in 4 bytes each
+    sparse_tokens: Some = 0  # sparse attention reads so many tokens of the past, and an index of all
+    bits: Annotated[float, msgspec.Meta(gt=0, le=64)] = 16  # of a weight as published
     aliases: tuple[str, ...] = ()  # other names under which it is known
     source: str = ""  # where the shape was read, and when
 

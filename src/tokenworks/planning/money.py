@@ -23,7 +23,8 @@ SERVER = 8  # devices in a server, for staff
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     """What some devices cost and draw in a month."""
 
-    capital_usd: float
+    capital_usd: float  # what they lose in worth, and interest
+    upkeep_usd: float
     energy_usd: float
     staff_usd: float
     rent_usd: float
@@ -33,7 +34,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def usd(self) -> float:
         """Return all of it."""
-        return self.capital_usd + self.energy_usd + self.staff_usd + self.rent_usd
+        return self.capital_usd + self.upkeep_usd + self.energy_usd + self.staff_usd + self.rent_usd
 
 
 def draw_kw(machine: Machine, utilisation: float) -> float:
@@ -47,10 +48,10 @@ def bought(machine: Machine, devices: int, utilisation: float, money: Money) -> 
     price = machine.price_usd or 0.0
     year = price * (1 - money.residual) / money.life_years  # what it loses
     year += price * (1 + money.residual) / 2 * money.interest  # on what is tied up on average
-    year += price * money.maintenance
     kwh = draw_kw(machine, utilisation) * money.pue * devices * HOURS_MONTH
     return Running(
         capital_usd=year / 12 * devices,
+        upkeep_usd=price * money.maintenance / 12 * devices,
         energy_usd=kwh * money.tariff_usd_kwh,
         staff_usd=staff_usd(devices, money),
         rent_usd=0.0,
@@ -63,6 +64,7 @@ def rented(machine: Machine, devices: int, utilisation: float, hours: float, mon
     """Return the month of `devices` rented for `hours` of it; their energy is in the rent."""
     return Running(
         capital_usd=0.0,
+        upkeep_usd=0.0,
         energy_usd=0.0,
         staff_usd=staff_usd(devices, money) * money.rented_staff,
         rent_usd=(machine.rent_usd_h or 0.0) * devices * hours,
@@ -84,6 +86,9 @@ def break_even_utilisation(usd_month: float, most_tokens_month: float, other_usd
 
 
 def break_even_months(price_usd: float, other_usd_month: float, own_usd_month: float) -> float | None:
-    """Return after how many months a purchase is paid by what it saves; None: never."""
+    """Return after how many months a purchase is paid by what it saves; None: never.
+
+    `own_usd_month` is what running it costs, upkeep included, without what it loses in worth (economics page, 1.3).
+    """
     saved = other_usd_month - own_usd_month
     return price_usd / saved if saved > 0 else None

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import msgspec
 
+from tokenworks.core.errors import DataError
 from tokenworks.planning import money as costs
 from tokenworks.planning.architecture import Architecture
 from tokenworks.planning.calibration import Calibration, Point, calibrate
 from tokenworks.planning.configs import read_config
 from tokenworks.planning.machine import Machine
 from tokenworks.planning.option import Option, Volume
-from tokenworks.planning.prices import grid, hosted_price
+from tokenworks.planning.prices import grid, hosted_price, price_note
 from tokenworks.planning.sizing import Served, Sized, deployments, served, size, steady
 from tokenworks.planning.step import Deployment
 from tokenworks.planning.tables import Tables
@@ -40,6 +41,11 @@ class Inputs:
 def inputs(workload: Workload, trace: Trace, tables: Tables, here: Served | None = None) -> Inputs:
     """Return what options are made of, the trace brought to the month's pace."""
     tables = tables.over(workload.models, workload.machines)
+    if not workload.requests_per_month and not trace.arrival_s[-1] > 0:
+        raise DataError(
+            f"the trace's {len(trace)} requests came at one moment, which tells no pace; "
+            "give requests_per_month in the workload, or a trace of some minutes"
+        )
     pace = len(trace) / trace.span_s * workload.active_hours * 3600
     requests = workload.requests_per_month or pace
     prompt, answer = trace.tokens
@@ -49,7 +55,7 @@ def inputs(workload: Workload, trace: Trace, tables: Tables, here: Served | None
         trace=trace.faster(requests / pace).busiest(),
         volume=Volume(requests=requests, prompt_tokens=prompt * each, answer_tokens=answer * each),
         tables=tables,
-        hosted_usd=hosted_price(workload),
+        hosted_usd=hosted_price(workload, tables),
         grid_g_kwh=grid(workload),
         here=here,
     )
@@ -99,7 +105,7 @@ def hosted(given: Inputs) -> Option:
         usd_per_million=usd / given.volume.tokens * 1e6,
         permitted_share=permitted,
         clearance=given.workload.hosted.clearance,
-        note="hosts say neither percentiles nor joules",
+        note=f"{price_note(given.workload, given.tables)}; hosts say neither percentiles nor joules",
     )
 
 

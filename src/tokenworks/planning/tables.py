@@ -33,6 +33,11 @@ class Tables(msgspec.Struct, frozen=True, kw_only=True):
         """Return the shape of the model called `name`, with or without its maker and its endings."""
         return _found(self.models, name, "model", 'a [models.NAME] table, or model_config = "config.json"')
 
+    def called(self, name: str) -> str:
+        """Return the table's own name of the model called `name`: of its shape, whoever trained it."""
+        shape = self.model(name)
+        return next(own for own, one in self.models.items() if one is shape)
+
     def machine(self, name: str) -> Machine:
         """Return the machine called `name`."""
         return _found(self.machines, name, "machine", "a [machines.NAME] table")

@@ -88,7 +88,7 @@ def served(flops: float, answers: float, law: Law = BESIROGLU) -> Budget:
     `answers` tokens are read and written in the model's life (Sardana 2024, arXiv 2401.00448, eq. 3).
     """
     _positive(flops=flops)
-    if answers < 0:
+    if not (np.isfinite(answers) and answers >= 0):
         raise ConfigError(f"--served {answers:g}: give the tokens of the model's life, 0 or more")
     goal = optimal(flops, law)
     # Below this size no amount of data reaches the loss.

@@ -12,11 +12,10 @@ from tokenworks.core.label import Label
 from tokenworks.core.toml import read_toml
 from tokenworks.planning.architecture import Architecture
 from tokenworks.planning.calibration import Point
-from tokenworks.planning.machine import Machine
+from tokenworks.planning.machine import Above, Amount, Machine
 
-Amount = Annotated[float, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Above = Annotated[float, msgspec.Meta(gt=0)]
+ROUNDED = 0.01  # by which shares that were written by hand may miss their sum
 
 
 class Targets(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +57,7 @@ class Money(msgspec.Struct, frozen=True, kw_only=True):
     """What running machines costs. Replace every figure by your own; `docs/planner.md` says where these are from."""
 
     tariff_usd_kwh: Amount = 0.15
-    pue: Annotated[float, msgspec.Meta(ge=1)] = 1.54
+    pue: Annotated[float, msgspec.Meta(ge=1, le=100)] = 1.54
     life_years: Above = 4.0
     residual: Share = 0.1
     interest: Share = 0.06
@@ -112,9 +111,15 @@ def read_workload(path: Path | None) -> Workload:
         except ConfigError as error:
             raise ConfigError(f"{where}: {name}.clearance: {error}") from None
     for label in found.labels:
-        Label.parse(label)
-    if found.labels and not sum(found.labels.values()):
-        raise ConfigError(f"{where}: labels: the shares are all zero")
+        try:
+            Label.parse(label)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: labels: {error}") from None
+    total = sum(found.labels.values())
+    if found.labels and abs(total - 1) > ROUNDED:
+        raise ConfigError(
+            f"{where}: labels: the shares add up to {total:g}, not to 1; say of every request which label it has"
+        )
     return found
 
 

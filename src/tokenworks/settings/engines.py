@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from tokenworks.settings.money import Amount
+
 
 class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A server elsewhere that may be asked. Nothing goes there but by a route, and no more than it is cleared for."""
@@ -19,8 +21,9 @@ class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     model: str = ""  # the name it knows the model by; empty: the one that was asked for
     label: str = "public"  # the highest label of text that may go there
     region: str = "elsewhere"
-    price_in: float = 0.0  # per million tokens of prompts
-    price_out: float = 0.0  # per million tokens of answers
+    price_in: Amount = 0.0  # per million tokens of prompts
+    price_cached: Amount | None = None  # of those, what it has already; by default as any
+    price_out: Amount = 0.0  # per million tokens of answers
     first_byte_s: float = 60.0  # how long its answer may take to begin
     api_version: str = ""  # where the shape has one: azure, anthropic
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Amount = Annotated[float, msgspec.Meta(ge=0)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e12)]  # infinity is not one
 
 
 class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):

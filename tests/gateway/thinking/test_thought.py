@@ -26,6 +26,20 @@ def test_what_is_shown_to_nobody_costs_what_thinking_costs() -> None:
     assert thought.price_micro == 40 * 1 + 5 * 2 + 15 * 5
 
 
+def test_what_the_chosen_sample_thought_for_itself_is_thinking_too() -> None:
+    """A model that reasons by itself is charged the same whether one sample is drawn or several."""
+    price = Price(input_nano=1_000, cached_nano=1_000, output_nano=2_000, thinking_nano=5_000)
+    thought = Thought(of="req-1")
+    used = Usage(prompt_tokens=10, completion_tokens=50, thinking_tokens=40)
+    thought.take(price, used)
+    thought.show([used])
+    assert thought.thinking_tokens == 40
+    assert thought.price_micro == price.micro(prompt=10, cached=0, completion=50, thinking=40)
+    thought.take(price, used)
+    thought.show([used])
+    assert thought.thinking_tokens == 90
+
+
 @given(price=prices, samples=st.lists(st.tuples(counts, counts, counts), min_size=1, max_size=6), shown=counts)
 def test_the_purse_holds_at_least_what_is_charged(
     price: Price, samples: list[tuple[int, int, int]], shown: int

@@ -82,9 +82,54 @@ def test_the_log_says_how_many_workflows_there_were_and_how_long_models_were_mad
         request_entry(at=MONTH.begin - 1),
         StageEntry(at=OCTOBER, seconds=30.0, hit=False, **stage),
         StageEntry(at=OCTOBER, seconds=9.0, hit=True, **stage),
-        StageEntry(at=MONTH.end, seconds=9.0, hit=False, **stage),
+        StageEntry(at=OCTOBER + 20.0, seconds=30.0, hit=False, **stage),
+        StageEntry(at=MONTH.end + 5.0, seconds=9.0, hit=False, **stage),
+        StageEntry(at=MONTH.end + 9.0, seconds=3.0, hit=False, **stage),
     ]
-    assert work_of(entries, MONTH) == Work(workflows=3, making_s=30.0, stages=((OCTOBER - 30.0, OCTOBER),))
+    spans = ((OCTOBER, OCTOBER + 20.0), (MONTH.end - 4.0, MONTH.end))
+    assert MONTH.begin == OCTOBER
+    assert work_of(entries, MONTH) == Work(workflows=3, making_s=24.0, stages=spans)
+
+
+def test_a_stage_over_the_end_of_a_month_is_made_in_both_by_its_time(request_entry):
+    stage = StageEntry(at=MONTH.end + 40.0, seconds=100.0, hit=False, task="t", stage="s", key="k", outputs={})
+    november = month_of("2026-11")
+    assert (work_of([stage], MONTH).making_s, work_of([stage], november).making_s) == (60.0, 40.0)
+
+
+def test_stages_side_by_side_wear_the_machine_once():
+    stages = [
+        StageEntry(at=OCTOBER + 100.0 + late, seconds=100.0, hit=False, task="t", stage="s", key="k", outputs={})
+        for late in (0.0, 10.0, 50.0)
+    ]
+    assert work_of(stages, MONTH).making_s == 150.0
+
+
+def test_samples_and_failed_canaries_are_no_workflows(request_entry):
+    entries = [
+        *[request_entry(part_of="req-thought") for _ in range(8)],
+        request_entry(request_id="req-thought", samples=8),
+        request_entry(request_id="req-1-canary"),
+        request_entry(arm="shadow"),
+    ]
+    assert work_of(entries, MONTH).workflows == 1
+
+
+def test_a_machine_past_its_life_has_no_making_left_to_account_for():
+    text = COSTS.replace("pue = 1.54", f"pue = 1.54\nembodied_kg = {MADE_KG}").replace(
+        "life_years = 4", "life_years = 0.5"
+    )
+    old = Sheet(parse_toml(text + CARBON, CostFile, where="costs.toml"))
+    work = Work(making_s=3600.0, stages=((OCTOBER, OCTOBER + 3600.0),))
+    found = footprint(old, {}, work, MONTH, until=MONTH.end)
+    assert (found.consumer.embodied_g, found.provider.embodied_g) == (0, 0)
+
+
+def test_a_signal_by_the_half_hour_counts_with_its_mean(tmp_path):
+    (tmp_path / "s.csv").write_text("time,g_per_kwh\n2026-10-01T00:00Z,100\n2026-10-01T00:30Z,300\n")
+    extra = CARBON + 'signal = "s.csv"\nfigures = "signal"\n'
+    found = footprint(made(extra, tmp_path), {}, Work(), MONTH, until=MONTH.begin + 3600)
+    assert (found.hours_unknown, found.g_per_kwh) == (0, pytest.approx(200))
 
 
 def test_figures_may_go_by_a_signal_and_say_how_much_it_does_not_cover(tmp_path):

@@ -14,6 +14,7 @@ from metering.costs import COSTS
 from tokenworks.core.errors import ConfigError
 from tokenworks.core.toml import parse_toml
 from tokenworks.metering.money.costs_file import CostFile, Sheet
+from tokenworks.metering.money.month import month_of
 from tokenworks.metering.money.node import hour_cost, hours_of
 
 NOON = datetime.datetime(2026, 10, 5, 12, tzinfo=datetime.UTC).timestamp()
@@ -99,3 +100,23 @@ def test_more_work_never_costs_less(one, other):
     less, more = sorted((one, other))
     first, second = (hour_cost(costs, costs.file.nodes[0], NOON, utilisation=share) for share in (less, more))
     assert first.total <= second.total
+
+
+def test_a_machine_is_paid_off_at_the_end_of_its_life_and_costs_no_more_than_its_price(sheet):
+    costs = sheet(life_years="0.01")  # 87.6 hours
+    node = msgspec.structs.replace(costs.file.nodes[0], interest=0.05)
+    begin = datetime.datetime.combine(node.since, datetime.time(), datetime.UTC).timestamp()
+    hours = [hour_cost(costs, node, begin + 3600 * hour) for hour in range(200)]
+    assert float(sum(one.capital for one in hours)) == pytest.approx(280000 * 0.9, rel=0.01)
+    assert hours[-1].capital == 0
+    assert hours[-1].interest == Decimal("0.05") * 28000 / 8760  # on what is left of it
+    assert hours[-1].staff == hours[0].staff
+
+
+def test_a_leap_day_and_months_of_every_length_have_all_of_their_hours(sheet):
+    node = sheet().file.nodes[0]
+    hours = {
+        name: len(list(hours_of(node, month_of(name).begin, month_of(name).end)))
+        for name in ("2027-02", "2028-02", "2026-04", "2026-12")
+    }
+    assert hours == {"2027-02": 28 * 24, "2028-02": 29 * 24, "2026-04": 30 * 24, "2026-12": 31 * 24}

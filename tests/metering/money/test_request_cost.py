@@ -111,3 +111,21 @@ def test_the_sum_over_requests_is_the_cost_of_their_sum_to_one_millionth(seconds
     hour = hour_cost(sheet, sheet.file.nodes[0], OCTOBER).total
     exact = sum(Fraction(round(one * 1e6)) for one in seconds) * Fraction(hour) / 3600
     assert abs(total - exact) <= 1 + Fraction(len(seconds) * 3, 1000)  # each is cut at a billionth, its rate as well
+
+
+HALF_HOURS = COSTS.replace('zone = "UTC"', 'zone = "Asia/Kolkata"').replace(
+    "per_kwh = 0.15", 'per_kwh = 0.10\nhours = "22-6"\n[[tariffs.bands]]\nper_kwh = 0.30\nhours = "6-22"'
+)
+
+
+def test_the_tariff_changes_within_an_hour_of_utc_where_clocks_are_off_by_half_of_one(sheet):
+    """06:00 in India is 00:30 in UTC: what was worked out at 00:10 does not hold at 00:40."""
+    costs = Costs(sheet(HALF_HOURS))
+
+    def energy(at: float) -> int | None:
+        spent = Spent(engine_s=0.001, joules=3.6e6, meter="wall")
+        return costs.micro(at=at, model="complete", place="here", usage=Usage(), spent=spent)
+
+    night, day = energy(OCTOBER + 600), energy(OCTOBER + 2400)
+    assert day - night == pytest.approx(0.2 * 1.54 * 1e6, abs=2)
+    assert energy(OCTOBER + 600) == pytest.approx(night, abs=1)

@@ -23,7 +23,8 @@ from tokenworks.metering.money.costs_file import CostFile, Sheet
 from tokenworks.metering.money.machines import machines
 from tokenworks.metering.money.month import month_of
 from tokenworks.metering.money.reconcile import reconcile
-from tokenworks.metering.money.statement import Statement, Wanted, cents, statement
+from tokenworks.metering.money.shown import statement_lines
+from tokenworks.metering.money.statement import Statement, Wanted, minor, statement
 from tokenworks.metering.money.sums import HOUSE, Table, add_up, month_sums
 
 MONTH = month_of("2026-10")
@@ -140,6 +141,28 @@ def test_a_month_under_way_counts_as_far_as_it_has_come():
     assert abs(whole.total_micro - 2 * half.total_micro) <= 6
 
 
+def test_a_machine_that_was_busy_all_of_the_hour_so_far_draws_its_full_power(request_entry: Make):
+    """Half an hour of work in half an hour is busy, not half busy."""
+    at = MONTH.begin + 10
+    table = add_up([request_entry(at=at, engine_s=1800.0)], MONTH)
+    half = machines(costs(), table, MONTH, until=MONTH.begin + 1800, into="EUR")
+    assert half.energy_kwh == pytest.approx(8 * 0.5 * 1.54)
+    assert half.busy_share == pytest.approx(1.0)
+    later = machines(costs(), table, MONTH, until=MONTH.begin + 5400, into="EUR")
+    assert later.busy_share == pytest.approx(1 / 3)
+
+
+def test_an_hour_in_which_the_tariff_changes_costs_both_prices(request_entry: Make):
+    text = COSTS.replace('zone = "UTC"', 'zone = "Asia/Kolkata"').replace(
+        "per_kwh = 0.15", 'per_kwh = 0.10\nhours = "22-6"\n[[tariffs.bands]]\nper_kwh = 0.30\nhours = "6-22"'
+    )
+    sheet = Sheet(parse_toml(text, CostFile, where="costs.toml"))
+    hour = machines(sheet, {}, MONTH, until=MONTH.begin + 3600, into="EUR")
+    assert hour.by_kind["energy"] == pytest.approx(2 * 1.54 * 0.20 * 1e6, abs=1)
+    most = machines(sheet, {}, MONTH, until=MONTH.begin + 2700, into="EUR")  # half an hour of night, a quarter of day
+    assert most.by_kind["energy"] == pytest.approx(2 * 1.54 * (0.5 * 0.10 + 0.25 * 0.30) * 1e6, abs=1)
+
+
 def test_busy_machines_draw_more(request_entry: Make):
     table = add_up([request_entry(engine_s=1800.0, cost_micro=1)], MONTH)
     own = machines(costs(), table, MONTH, until=MONTH.begin + 3600, into="EUR")
@@ -181,9 +204,34 @@ def test_only_the_month_counts_and_a_version_is_its_model(request_entry: Make):
 
 def test_what_is_owed_is_the_price_or_the_cost_in_whole_cents(request_entry: Make):
     table = add_up([request_entry(price_micro=1_234_999, cost_micro=995_000)], MONTH)
-    assert made(table, charge="chargeback").tenants[0].owed_cents == 123
-    assert made(table, charge="showback").tenants[0].owed_cents == 100
-    assert [cents(5_000), cents(15_000), cents(-5_001)] == [0, 2, -1]
+    assert made(table, charge="chargeback").tenants[0].owed_minor == 123
+    assert made(table, charge="showback").tenants[0].owed_minor == 100
+    assert [minor(5_000, 2), minor(15_000, 2), minor(-5_001, 2)] == [0, 2, -1]
+
+
+@pytest.mark.parametrize(("currency", "owed", "shown"), [("JPY", 1235, "1235"), ("KWD", 1234567, "1234.567")])
+def test_what_is_owed_is_in_the_smallest_amount_that_can_be_paid(
+    request_entry: Make, currency: str, owed: int, shown: str
+):
+    table = add_up([request_entry(cost_micro=1_234_567_400)], MONTH)
+    rate = f'\n[[rates]]\ncurrency = "{currency}"\nsince = 2026-01-01\nrate = 1.0\n'
+    plain = statement(table, Wanted(month=MONTH, currency=currency), now=AFTER, ledger={})
+    converted = statement(
+        table, Wanted(month=MONTH, currency="EUR", into=currency), now=AFTER, ledger={}, sheet=costs(rate)
+    )
+    for found in (plain, converted):
+        assert found.tenants[0].owed_minor == owed
+        assert any(line.startswith("acme") and line.endswith(f" {shown}") for line in statement_lines(found))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(entries, max_size=20), st.floats(0.01, 200))
+def test_idle_time_in_another_currency_is_borne_to_the_last_millionth(given_entries, rate):
+    sheet = costs(f'\n[[rates]]\ncurrency = "USD"\nsince = 2026-01-01\nrate = {rate!r}\n')
+    found = made(add_up(given_entries, MONTH), sheet=sheet, basis="allocation", into="USD")
+    assert sum(one.idle_micro for one in found.tenants) == found.machines.idle_micro
+    borne = sum(one.cost_micro + one.idle_micro for one in found.tenants)
+    assert borne == found.machines.total_micro + found.elsewhere_micro
 
 
 def test_requests_without_a_cost_are_counted_and_said(request_entry: Make):

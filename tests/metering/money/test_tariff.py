@@ -122,3 +122,31 @@ def _covers(band: Band, day: int, hour: int) -> bool:
     in_days = begin <= day <= end if begin <= end else day >= begin or day <= end
     in_hours = first <= hour < last if first < last else hour >= first or hour < last
     return in_days and in_hours
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "price"),
+    [
+        ("Asia/Kolkata", "2026-10-05T00:29:59+00:00", "0.2"),  # 05:59:59 there
+        ("Asia/Kolkata", "2026-10-05T00:30:00+00:00", "0.3"),
+        ("Asia/Kathmandu", "2026-10-05T00:14:59+00:00", "0.2"),  # three quarters of an hour
+        ("Asia/Kathmandu", "2026-10-05T00:15:00+00:00", "0.3"),
+        ("Australia/Lord_Howe", "2026-10-05T18:59:59+00:00", "0.2"),  # half an hour of summer time: 05:59:59
+        ("Australia/Lord_Howe", "2026-10-05T19:00:00+00:00", "0.3"),
+    ],
+)
+def test_clocks_that_are_off_by_parts_of_an_hour_have_their_own_hours(zone, moment, price):
+    assert tariffs(*DAY_AND_NIGHT, zone=zone).at(at(moment)) == Decimal(price)
+
+
+def test_the_days_on_which_clocks_change_have_a_price_for_each_of_their_hours():
+    """23 hours in spring and 25 in autumn: none is left out, and the one that comes twice is priced twice."""
+    hourly = [Band(per_kwh=hour / 100, hours=f"{hour}-{hour + 1}") for hour in range(24)]
+    berlin = tariffs(*hourly, zone="Europe/Berlin")
+
+    def day(begin: str, hours: int) -> list[int]:
+        return [int(berlin.at(at(begin) + 3600 * hour) * 100) for hour in range(hours)]
+
+    assert day("2026-03-29T00:00:00+01:00", 23) == [0, 1, *range(3, 24)]
+    assert day("2026-10-25T00:00:00+02:00", 25) == [0, 1, 2, 2, *range(3, 24)]
+    assert day("2028-02-29T00:00:00+01:00", 24) == [*range(24)]

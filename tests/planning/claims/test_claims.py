@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenworks.core.errors import ConfigError
@@ -95,6 +95,7 @@ def test_one_figure_that_fails_fails_the_claim():
     assert overall(judged) == "not confirmed"
 
 
+@settings(deadline=None)
 @given(st.integers(2, 25), st.integers(0, 1000))
 def test_the_interval_contains_the_true_mean_about_as_often_as_it_says(count, seed):
     values = np.random.default_rng(seed).normal(10, 1, (400, count))
@@ -161,6 +162,10 @@ def test_a_whole_claim_is_read(tmp_path):
         ),
         ("tokens_per_s = 10", "", r"\[claim\] has no figure"),
         ("tokens_per_s = 10", "tokens_per_s = -1", "tokens_per_s"),
+        ("tokens_per_s = 10", "ttft_p95_s = inf", "ttft_p95_s: Expected `float` <="),
+        ("tokens_per_s = 10", "tokens_per_s = nan", "tokens_per_s: Expected `float` > 0"),
+        ("[run]", "[rule]\nrequests_per_round = -4\n[run]", "requests_per_round: Expected `int` >= 0"),
+        ("[run]", "[rule]\nmost_s = inf\n[run]", "most_s: Expected `float` <="),
         ("tokens_per_s = 10", "tokens_per_second = 10", "did you mean 'tokens_per_s'"),
         ('address = "http://127.0.0.1:1"', "", "needs either an address to ask or the folder"),
         ("[run]", "[rule]\nrounds = [5, 3]\n[run]", "the least, 2 or more, and the most"),

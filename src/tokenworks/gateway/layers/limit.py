@@ -108,6 +108,11 @@ class Limit:
         self._wake()
 
     @property
+    def answer_tokens(self) -> int:
+        """The most of a chat answer whose caller set no bound and has a limit."""
+        return self._answer_tokens
+
+    @property
     def currency(self) -> str:
         """What prices are in."""
         return self._prices.currency
@@ -176,9 +181,9 @@ class Limit:
         tokens = entry.prompt_tokens + entry.completion_tokens
         micro = 0
         if price is not None:
-            micro = price.micro(
-                prompt=entry.prompt_tokens, cached=entry.cached_tokens, completion=entry.completion_tokens
-            )
+            used = {"prompt": entry.prompt_tokens, "cached": entry.cached_tokens, "completion": entry.completion_tokens}
+            # Which of it will be shown is not known yet: it stays held at the dearer of the two prices.
+            micro = max(price.micro(**used), price.micro(**used, thinking=entry.completion_tokens))
         free: list[Claim] = []
         for claim in claims:
             stays = min(claim.amount, micro if claim.kind in MONEY else tokens) if claim.kind in BUDGETS else 0

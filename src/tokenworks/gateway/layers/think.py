@@ -93,7 +93,7 @@ class Think:
         thought, chosen = exchange.thought, asking.exchanges[outcome.chosen.number]
         assert thought is not None, "set before anything was drawn"
         shown = desk.samples if outcome.text is not None else [outcome.chosen]
-        thought.thinking_tokens = exchange.usage.completion_tokens - sum(one.completion_tokens for one in shown)
+        thought.show([asking.exchanges[one.number].usage for one in shown])
         thought.agreement, thought.stopped = outcome.agreement, outcome.stopped
         exchange.version, exchange.engine, exchange.told = chosen.version, chosen.engine, chosen.told
         exchange.label = highest([exchange.label or asking.label, asking.label])  # all of them had a say

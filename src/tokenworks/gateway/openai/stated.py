@@ -7,7 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-Tokens = Annotated[int, Meta(ge=0, le=2**31 - 1)]  # what is less gives credit, what is more is no answer's
+# Budgets and bills are sums of these: fewer than none would be credit, and no answer has a billion.
+Tokens = Annotated[int, Meta(ge=0, le=10**9)]
 
 
 class Cached(msgspec.Struct, frozen=True):

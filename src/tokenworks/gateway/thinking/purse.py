@@ -11,7 +11,7 @@ from tokenworks.gateway.layers.limit import Limit
 from tokenworks.gateway.openai.fields import Reasoning
 from tokenworks.gateway.thinking.wish import Wanted, budget_of, wrong_budget
 from tokenworks.governance.prices import Price
-from tokenworks.serving.thinking.budget import MICRO, NANO, Purse, rates_of
+from tokenworks.serving.thinking.budget import MICRO, NANO, Purse, Rate, rates_of
 from tokenworks.serving.thinking.contract import BudgetError, Sample
 from tokenworks.serving.thinking.measured import Measured
 
@@ -52,15 +52,25 @@ class Purses:
         joules = self._joules_of(exchange, measured) if budget.joules is not None else 0.0
         input_nano, output_nano = (price.most_input_nano, price.most_output_nano) if price else (0, 0)
         rates = rates_of(budget, nano_per_prompt=input_nano, nano_per_token=output_nano, joules_per_token=joules)
-        size = exchange.what.size
-        most = wanted.max_tokens if wanted.max_tokens is not None else None
-        if exchange.endpoint == "completions":
-            most = size.answer_most
         try:
-            purse = Purse(budget, rates, prompt=size.prompt_most, most_tokens=most)
+            purse = Purse(
+                budget, rates, prompt=exchange.what.size.prompt_most, most_tokens=self._most(exchange, wanted, rates)
+            )
         except BudgetError as error:
             raise wrong_budget(error) from None
         return purse, cost_in(price)
+
+    def _most(self, exchange: Exchange, wanted: Wanted, rates: Mapping[str, Rate]) -> int | None:
+        """Return what one sample may make at most, beside what the purse has; None: what the context has room for.
+
+        Where its caller set no bound but a budget, as much as any chat answer with a limit: all that the budget pays
+        for is often more than a context holds, which engines refuse.
+        """
+        if exchange.endpoint == "completions":
+            return exchange.what.size.answer_most
+        if wanted.max_tokens is None and wanted.max_completion_tokens is None and rates:
+            return self._limit.answer_tokens
+        return wanted.max_tokens
 
     def _joules_of(self, exchange: Exchange, measured: Measured | None) -> float:
         known = self._joules.get(exchange.version, 0.0)
@@ -86,7 +96,7 @@ def cost_in(price: Price | None) -> Cost:
             used = {"prompt": sample.prompt_tokens, "cached": sample.cached_tokens, "completion": made}
             dearest = max(price.micro(**used), price.micro(**used, thinking=made))  # which of it is shown is not known
             spent["money"] = dearest * NANO
-        if sample.joules is not None:
+        if sample.joules is not None and 0 <= sample.joules < math.inf:  # else nobody knows: it counts as held
             spent["joules"] = math.ceil(sample.joules * MICRO)
         return spent
 

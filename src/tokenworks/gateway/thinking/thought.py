@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -30,6 +31,11 @@ class Thought:
         """Count a sample."""
         self.samples += 1
         self.used[price] = added(self.used.get(price, Usage()), usage)
+
+    def show(self, shown: Sequence[Usage]) -> None:
+        """Count as thinking what is not in the samples that the caller is given, and what those keep to themselves."""
+        said = sum(one.completion_tokens - min(one.thinking_tokens, one.completion_tokens) for one in shown)
+        self.thinking_tokens = self.usage.completion_tokens - said
 
     @property
     def usage(self) -> Usage:

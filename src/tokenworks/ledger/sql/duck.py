@@ -42,7 +42,14 @@ def ask(views: Views, query: str) -> Iterator[Answer]:
             yield Answer(tuple(one[0] for one in found.description or ()), iter(found.fetchone, None))
         except duckdb.Error as error:
             reason = str(error).strip().splitlines()[0]
-            raise ConfigError(f"query: {reason}; tables: {', '.join(COLUMNS)}") from None
+            raise ConfigError(f"query: {reason}; {_hint(reason, query)}tables: {', '.join(COLUMNS)}") from None
+
+
+def _hint(reason: str, query: str) -> str:
+    """Return what helps where a column's name is a word of DuckDB's language, and of no other database's here."""
+    if "syntax error" in reason and re.search(r'(?<![\w."])at(?![\w"])', query, re.IGNORECASE):
+        return 'the column at is a word of DuckDB\'s own: write "at", or --engine database; '
+    return ""
 
 
 def _filled(database: duckdb.DuckDBPyConnection, name: str, reader: pyarrow.RecordBatchReader) -> None:

@@ -15,14 +15,15 @@ import msgspec
 
 from tokenworks.core.errors import ConfigError
 from tokenworks.ledger.entries import AnyEntry, EnergyEntry, RequestEntry, StageEntry
+from tokenworks.ledger.spending import unseen
 from tokenworks.metering.carbon.intensity import TABLE, Average, average, read_signal
-from tokenworks.metering.carbon.making import making
+from tokenworks.metering.carbon.making import making, union
 from tokenworks.metering.money.costs_file import Node, Sheet
 from tokenworks.metering.money.drawn import Drawing, metered_node
 from tokenworks.metering.money.energy import Energy, Metering, energy_lines, energy_of
 from tokenworks.metering.money.metered import metered_hours
 from tokenworks.metering.money.month import Month
-from tokenworks.metering.money.node import HOUR_S, YEAR_H, power_kw
+from tokenworks.metering.money.node import HOUR_S, QUARTER_S, YEAR_H, is_written_off, power_kw
 from tokenworks.metering.money.sums import TRIAL, Key, Sums
 
 G_PER_KG = 1000.0
@@ -34,7 +35,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """What else of the ledger carbon is counted per."""
 
     workflows: int = 0  # conversations, and requests that belong to none
-    making_s: float = 0.0  # seconds of the line's stages, data and evaluation included, cache hits left out
+    making_s: float = 0.0  # in which stages of the line ran, data and evaluation included, cache hits left out
     models: int = 0  # versions that were registered
     parameters: int = 0  # of those
     stages: tuple[tuple[float, float], ...] = ()  # Unix times when those stages began and ended
@@ -139,20 +140,26 @@ def _drawn(drawing: Drawing, base: Average, grams: Grams | None) -> _Drawn:
     energy, metered, operational, embodied, unknown = 0.0, 0.0, 0.0, 0.0, 0
     for node in drawing.sheet.file.nodes:
         for drawn in drawing.of(node):
-            value = base.g_per_kwh if grams is None else grams(drawn.at)
+            value = base.g_per_kwh if grams is None else _mean(grams, drawn.at, drawn.part_s)
             unknown += value is None
             energy += float(drawn.kwh)
             metered += float(drawn.metered_kwh)
             operational += float(drawn.kwh) * (base.g_per_kwh if value is None else value)
-            embodied += _embodied_g(node, drawn.part_s)
+            embodied += 0.0 if is_written_off(node, drawn.at) else _embodied_g(node, drawn.part_s)
     return _Drawn(energy, metered, operational, embodied, unknown)
+
+
+def _mean(grams: Grams, at: float, seconds: float) -> float | None:
+    """Return the mean over so many seconds of an hour; None where the signal lacks a quarter of it."""
+    values = [grams(at + QUARTER_S * quarter) for quarter in range(max(1, -(-int(seconds) // QUARTER_S)))]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _provider(node: Node, work: Work, g_per_kwh: float, energy_kwh: float) -> Persona:
     """Return what making models took: the whole machine for as long as its stages ran, less what requests took."""
-    made = Persona(
-        energy_kwh=energy_kwh, operational_g=energy_kwh * g_per_kwh, embodied_g=_embodied_g(node, work.making_s)
-    )
+    embodied_g = _embodied_g(node, _worn_s(node, work))
+    made = Persona(energy_kwh=energy_kwh, operational_g=energy_kwh * g_per_kwh, embodied_g=embodied_g)
     units = {"model": work.models, "million parameters": work.parameters / 1e6}
     return msgspec.structs.replace(made, per={unit: made.total_g / count for unit, count in units.items() if count})
 
@@ -173,30 +180,41 @@ def _making_kwh(node: Node, seconds: float, *, utilisation: float) -> float:
     return float(power_kw(node, utilisation)) * node.pue * seconds / HOUR_S
 
 
+def _worn_s(node: Node, work: Work) -> float:
+    """Return the time in which stages wore a machine: not after its life, when all of its making is accounted for."""
+    after_s = sum(until - since for since, until in work.stages if is_written_off(node, since))
+    return max(0.0, work.making_s - after_s)
+
+
 def _embodied_g(node: Node, seconds: float) -> float:
     return node.embodied_kg * G_PER_KG * seconds / (node.life_years * YEAR_H * HOUR_S)
 
 
 def work_of(entries: Iterable[AnyEntry], month: Month, *, models: int = 0, parameters: int = 0) -> Work:
-    """Return what the log says of a month besides its sums."""
+    """Return what the log says of a month besides its sums.
+
+    Of a stage the time in the month counts, whenever it ended; of stages side by side the time in which one ran, since
+    a machine draws and wears once. Samples, shadows and failed canaries are no workflows: nobody was given them.
+    """
     conversations: set[tuple[str, str]] = set()
-    alone, seconds = 0, 0.0
+    alone = 0
     stages = []
     for entry in entries:
-        if not month.begin <= entry.at < month.end:
-            continue
         if isinstance(entry, StageEntry):
-            if not entry.hit:
-                seconds += entry.seconds
-                stages.append((entry.at - entry.seconds, entry.at))
-        elif isinstance(entry, RequestEntry) and entry.outcome == "ok" and entry.arm != "shadow":
+            began, ended = max(entry.at - entry.seconds, month.begin), min(entry.at, month.end)
+            if not entry.hit and began < ended:
+                stages.append((began, ended))
+        elif isinstance(entry, RequestEntry) and month.begin <= entry.at < month.end:
+            if entry.outcome != "ok" or unseen(entry):
+                continue
             if entry.conversation:
                 conversations.add((entry.tenant, entry.conversation))
             else:
                 alone += 1
+    spans = union(stages)
     return Work(
-        workflows=alone + len(conversations), making_s=seconds, models=models, parameters=parameters,
-        stages=tuple(stages),
+        workflows=alone + len(conversations), making_s=sum(until - since for since, until in spans), models=models,
+        parameters=parameters, stages=tuple(spans),
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def making(entries: Iterable[EnergyEntry], stages: Sequence[Times], month: Month
     which a stage ran; requests' joules never do.
     """
     joules = seconds = 0.0
-    spans = _union(stages)
+    spans = union(stages)
     ends = [until for _, until in spans]
     for entry in entries:
         part = within(entry, month.begin, month.end) if is_sound(entry) else None
@@ -49,8 +49,8 @@ def _shared_s(spans: Iterable[Times], began: float, ended: float) -> float:
     return shared_s
 
 
-def _union(stages: Sequence[Times]) -> list[Times]:
-    """Return the times in which at least one ran, none of them twice."""
+def union(stages: Sequence[Times]) -> list[Times]:
+    """Return the times in which at least one ran, none of them twice, in order."""
     found: list[Times] = []
     for since, until in sorted(stages):
         if found and since <= found[-1][1]:

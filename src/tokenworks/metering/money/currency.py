@@ -21,6 +21,10 @@ SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU 
 YER ZAR ZMW ZWG
 """
 CODES = frozenset(_LISTED.split())
+# ISO 4217, list one: how many decimals the smallest amount has that can be paid; all others have two.
+_WHOLE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
+_THREE = "BHD IQD JOD KWD LYD OMR TND"
+_MINOR_DIGITS = dict.fromkeys(_WHOLE.split(), 0) | dict.fromkeys(_THREE.split(), 3)
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,6 +33,11 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     currency: str
     since: datetime.date
     rate: float
+
+
+def minor_digits(code: str) -> int:
+    """Return how many decimals amounts that are paid in `code` have: 2 of EUR, 0 of JPY, 3 of KWD; 2 of none known."""
+    return _MINOR_DIGITS.get(code, 2)
 
 
 def check_currency(code: str, where: str) -> None:

@@ -49,18 +49,29 @@ class Drawing:
 
     @property
     def busy(self) -> dict[int, float]:
-        """For each hour with work the share of all engines' time that requests took."""
+        """For each hour with work the share of all engines' time that requests took; of one under way, so far."""
         return {
-            hour: min(1.0, us / (self._engines[hour] * HOUR_S * MICRO))
+            hour: min(1.0, us / (self._engines[hour] * self._part_s(hour) * MICRO))
             for hour, us in self._engine_us.items()
             if hour in self._engines
         }
+
+    @property
+    def busy_share(self) -> float:
+        """Of all engines' time the part that requests took; an hour cannot count for more than all of it."""
+        time_s = {hour: count * self._part_s(hour) for hour, count in self._engines.items()}
+        busy_s = sum(share * time_s[hour] for hour, share in self.busy.items())
+        return busy_s / sum(time_s.values()) if time_s else 0.0
+
+    def _part_s(self, hour: int) -> float:
+        return min(HOUR_S, self._end - hour * HOUR_S)
 
     def of(self, node: Node) -> Iterator[Drawn]:
         """Yield the hours in which `node` counts."""
         busy, metered = self.busy, self._metered if node == self._own else {}
         for at in hours_of(node, self._begin, self._end):
-            hour, part_s = int(at // HOUR_S), min(HOUR_S, self._end - at)
+            hour = int(at // HOUR_S)
+            part_s = self._part_s(hour)
             if hour in metered:
                 yield self._metered_hour(node, at, part_s, metered[hour])
             else:

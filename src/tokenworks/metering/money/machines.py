@@ -11,7 +11,7 @@ from tokenworks.metering.money.costs_file import Node, Sheet
 from tokenworks.metering.money.drawn import Drawing
 from tokenworks.metering.money.metered import Hours
 from tokenworks.metering.money.month import Month
-from tokenworks.metering.money.node import HOUR_S, exact, hour_cost, kwh_price
+from tokenworks.metering.money.node import HOUR_S, exact, hour_cost, mean_kwh_price
 from tokenworks.metering.money.sums import MICRO, Key, Sums
 
 KINDS = ("capital", "interest", "staff", "upkeep", "rent", "energy")
@@ -50,7 +50,7 @@ def machines(
             fixed = hour_cost(sheet, node, drawn.at)
             for kind, amount in zip(KINDS[:-1], fixed[:-1], strict=True):
                 kinds[kind] += amount * part
-            kinds["energy"] += drawn.kwh * kwh_price(sheet, drawn.at)
+            kinds["energy"] += drawn.kwh * mean_kwh_price(sheet, drawn.at, drawn.part_s)
             energy_kwh, metered_kwh = energy_kwh + drawn.kwh, metered_kwh + drawn.metered_kwh
             hours += 1
     by_kind = {kind: _micro(sheet, amount, into, month) for kind, amount in kinds.items()}
@@ -62,7 +62,7 @@ def machines(
         idle_micro=total - used,
         by_kind=by_kind,
         hours=hours,
-        busy_share=sum(drawing.busy.values()) / max(1, int(-(-(end - month.begin) // HOUR_S))),
+        busy_share=drawing.busy_share,
         energy_kwh=float(energy_kwh),
         metered_kwh=float(metered_kwh),
     )

@@ -11,6 +11,7 @@ from tokenworks.metering.money.costs_file import Node, Sheet
 
 YEAR_H = 8760
 HOUR_S = 3600
+QUARTER_S = 900  # the clock of a place is off from UTC by some of these: by 5:30 in India, by 5:45 in Nepal
 
 
 class HourCost(NamedTuple):
@@ -39,16 +40,21 @@ def hour_cost(sheet: Sheet, node: Node, at: float, *, utilisation: float = 1.0) 
 
     C_hour = price*(1-residual)/(life*8760) + interest*price*(1+residual)/2/8760 + kW*PUE*tariff
     + (staff+maintenance+licences+space)/8760, with kW = idle + utilisation*(busy-idle).
-    Interest is on the mean of the price and what is left of it in the end: straight-line depreciation.
+    Interest is on the mean of the price and what is left of it in the end: straight-line depreciation. After its life
+    a machine is paid off: it costs interest on what is left, and no capital.
     """
     day = datetime.datetime.fromtimestamp(at, datetime.UTC).date()
     bought = sheet.rates.of(node.currency or sheet.file.currency, node.since)
     today = sheet.rates.of(node.currency or sheet.file.currency, day)
     price, residual = exact(node.price) * bought, exact(node.residual)
+    capital = price * (1 - residual) / (exact(node.life_years) * YEAR_H)
+    tied_up = price * (1 + residual) / 2
+    if is_written_off(node, at):
+        capital, tied_up = Decimal(), price * residual
     upkeep = exact(node.maintenance_per_year) + exact(node.licences_per_year) + exact(node.space_per_year)
     return HourCost(
-        capital=price * (1 - residual) / (exact(node.life_years) * YEAR_H),
-        interest=exact(node.interest) * price * (1 + residual) / 2 / YEAR_H,
+        capital=capital,
+        interest=exact(node.interest) * tied_up / YEAR_H,
         staff=exact(node.staff_per_year) * today / YEAR_H,
         upkeep=upkeep * today / YEAR_H,
         rent=exact(node.rent_per_hour) * today,
@@ -59,6 +65,28 @@ def hour_cost(sheet: Sheet, node: Node, at: float, *, utilisation: float = 1.0) 
 def kwh_price(sheet: Sheet, at: float) -> Decimal:
     """Return what a kilowatt hour costs at a Unix time; nothing where no machine draws power."""
     return sheet.tariffs.at(at) if sheet.tariffs else Decimal()
+
+
+def mean_kwh_price(sheet: Sheet, at: float, seconds: float) -> Decimal:
+    """Return what a kilowatt hour costs on average over so many seconds from a Unix time on, drawn evenly.
+
+    An hour of UTC is parts of two hours where clocks are off by half an hour.
+    """
+    if not sheet.tariffs:
+        return Decimal()
+    end, total = at + max(seconds, 1.0), Decimal()
+    begin = at
+    while begin < end:
+        until = min(end, (begin // QUARTER_S + 1) * QUARTER_S)
+        total += sheet.tariffs.at(begin) * exact(until - begin)
+        begin = until
+    return total / exact(end - at)
+
+
+def is_written_off(node: Node, at: float) -> bool:
+    """Return whether the machine's life, counted from its first day, has ended at a Unix time."""
+    since = datetime.datetime.combine(node.since, datetime.time(), datetime.UTC).timestamp()
+    return at - since >= node.life_years * YEAR_H * HOUR_S
 
 
 def power_kw(node: Node, utilisation: float) -> Decimal:

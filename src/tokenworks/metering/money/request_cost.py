@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tokenworks.core.errors import ConfigError
 from tokenworks.core.usage import Spent, Usage
 from tokenworks.metering.money.costs_file import Node, Sheet
-from tokenworks.metering.money.node import HOUR_S, exact, hour_cost, kwh_price
+from tokenworks.metering.money.node import HOUR_S, QUARTER_S, exact, hour_cost, kwh_price
 
 NANO = 10**9
 NANO_PER_MICRO = 1000
@@ -32,8 +32,8 @@ class TokenRate(NamedTuple):
         return fresh * self.input_nano + cached * self.cached_nano + usage.completion_tokens * self.output_nano
 
 
-class _Hour(NamedTuple):
-    """What holds during one hour, in billionths of the unit."""
+class _Quarter(NamedTuple):
+    """What holds during a quarter of an hour, in billionths of the unit."""
 
     number: int
     fixed_per_h: int  # of an engine at work, whatever it draws
@@ -57,7 +57,7 @@ class Costs:
         self._remotes = dict(remotes or {})
         self._tokens = {name: (one.input, one.cached, one.output) for name, one in sheet.file.tokens.items()}
         self._rates: dict[str, TokenRate | None] = {}
-        self._hour = _Hour(-1, 0, 0, 0)
+        self._quarter = _Quarter(-1, 0, 0, 0)
         self._rest_nano = 0
 
     @property
@@ -85,32 +85,32 @@ class Costs:
     def _nano(self, at: float, model: str, place: str, usage: Usage, spent: Spent) -> int | None:
         if place in self._remotes:
             return self._remotes[place].nano(usage)
-        hour = self._hour if self._hour.number == at // HOUR_S else self._turn(at)
+        now = self._quarter if self._quarter.number == at // QUARTER_S else self._turn(at)
         if self._node is not None and 0 < spent.engine_s < math.inf:
             busy_us = round(spent.engine_s * 1e6)
             if spent.joules is None or not 0 <= spent.joules < math.inf:  # no meter, or one that says nonsense
-                return busy_us * (hour.fixed_per_h + hour.power_per_h) // (HOUR_S * 10**6)
+                return busy_us * (now.fixed_per_h + now.power_per_h) // (HOUR_S * 10**6)
             drawn_uj = round(spent.joules * 1e6)
-            return busy_us * hour.fixed_per_h // (HOUR_S * 10**6) + drawn_uj * hour.per_kwh // (JOULES_PER_KWH * 10**6)
+            return busy_us * now.fixed_per_h // (HOUR_S * 10**6) + drawn_uj * now.per_kwh // (JOULES_PER_KWH * 10**6)
         rate = self._rate(model)
         return rate.nano(usage) if rate is not None else None
 
-    def _turn(self, at: float) -> _Hour:
-        """Work out what holds in the hour of `at`; prices of tokens are converted anew as well."""
+    def _turn(self, at: float) -> _Quarter:
+        """Work out what holds in the quarter of an hour of `at`; prices of tokens are converted anew as well."""
         node, sheet = self._node, self._sheet
         self._rates = {}
         if node is None:
-            self._hour = _Hour(int(at // HOUR_S), 0, 0, 0)
-            return self._hour
+            self._quarter = _Quarter(int(at // QUARTER_S), 0, 0, 0)
+            return self._quarter
         cost = hour_cost(sheet, node, at)
         per_kwh = kwh_price(sheet, at) * exact(node.pue) / exact(node.metered_share)
-        self._hour = _Hour(
-            int(at // HOUR_S),
+        self._quarter = _Quarter(
+            int(at // QUARTER_S),
             self._converted(cost.fixed / node.engines, at),
             self._converted(cost.energy / node.engines, at),
             self._converted(per_kwh, at),
         )
-        return self._hour
+        return self._quarter
 
     def _rate(self, model: str) -> TokenRate | None:
         if model not in self._rates:
@@ -119,7 +119,7 @@ class Costs:
         return self._rates[model]
 
     def _token_rate(self, input: float, cached: float | None, output: float) -> TokenRate:
-        at = self._hour.number * HOUR_S
+        at = self._quarter.number * QUARTER_S
         per_million = (input, input if cached is None else cached, output)
         return TokenRate(*(self._converted(exact(one) / 1_000_000, at) for one in per_million))
 

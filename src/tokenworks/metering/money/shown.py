@@ -19,10 +19,10 @@ def money(micro: int) -> str:
     return f"{sign}{size // MICRO}.{size % MICRO:06d}"
 
 
-def owed(cents: int) -> str:
-    """Return hundredths as a decimal number."""
-    sign, size = ("-", -cents) if cents < 0 else ("", cents)
-    return f"{sign}{size // 100}.{size % 100:02d}"
+def owed(minor: int, digits: int) -> str:
+    """Return an amount in units of so many decimals as a decimal number."""
+    sign, size = ("-", -minor) if minor < 0 else ("", minor)
+    return f"{sign}{size // 10**digits}.{size % 10**digits:0{digits}d}" if digits else f"{sign}{size}"
 
 
 def statement_lines(found: Statement) -> list[str]:
@@ -33,7 +33,11 @@ def statement_lines(found: Statement) -> list[str]:
     compared = any(one.hosted_micro is not None for one in found.lines)
     heads = ["tenant", "model", "way", "requests", "input", "cached", "output", "engine s", "joules", "price", "cost"]
     lines += _columns([*heads, *(["hosted"] if compared else [])], [_cells(one, compared) for one in found.lines], 3)
-    lines += ["", *_columns(["tenant", "requests", "price", "cost", "idle", "owed"], _dues(found.tenants), 1), ""]
+    lines += [
+        "",
+        *_columns(["tenant", "requests", "price", "cost", "idle", "owed"], _dues(found.tenants, found.minor_digits), 1),
+        "",
+    ]
     lines.append(
         f"{found.requests} requests  price {money(found.price_micro)}  cost {money(found.cost_micro)} {found.currency}"
     )
@@ -80,11 +84,11 @@ def _cells(one: Line, compared: bool) -> list[str]:
     return cells + ([] if not compared else ["-" if one.hosted_micro is None else money(one.hosted_micro)])
 
 
-def _dues(tenants: tuple[Due, ...]) -> list[list[str]]:
+def _dues(tenants: tuple[Due, ...], digits: int) -> list[list[str]]:
     return [
         [
             *(one.tenant or "-", str(one.requests), money(one.price_micro), money(one.cost_micro)),
-            *(money(one.idle_micro), owed(one.owed_cents)),
+            *(money(one.idle_micro), owed(one.owed_minor, digits)),
         ]
         for one in tenants
     ]

@@ -12,6 +12,7 @@ from tokenworks.core.errors import ConfigError
 from tokenworks.metering.money.allocate import allocated
 from tokenworks.metering.money.apportion import apportion
 from tokenworks.metering.money.costs_file import IdleBy, Sheet
+from tokenworks.metering.money.currency import minor_digits
 from tokenworks.metering.money.drawn import metered_node
 from tokenworks.metering.money.energy import NOT_METERED, Energy, Metering, energy_of
 from tokenworks.metering.money.machines import Machines, machines
@@ -21,7 +22,6 @@ from tokenworks.metering.money.sums import MICRO, Sums, Table, grouped, together
 Basis = Literal["usage", "allocation"]
 Hosted = Callable[[str, Sums], "int | None"]
 LINE = ("tenant", "project", "model", "face", "place")
-CENT = 10_000  # millionths
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,14 +47,14 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tenant comes to. `owed_cents` is the price (chargeback) or the cost (showback) in hundredths."""
+    """What a tenant comes to. `owed_minor` is the price (chargeback) or the cost (showback) in what can be paid."""
 
     tenant: str
     requests: int
     price_micro: int
     cost_micro: int
     idle_micro: int  # its part of idle time; 0 on the basis of usage
-    owed_cents: int
+    owed_minor: int  # cents of EUR, yen of JPY, fils of KWD: see `Statement.minor_digits`
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +62,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
     month: str
     currency: str
+    minor_digits: int  # decimals of the smallest amount that can be paid in it
     basis: Basis
     charge: Literal["showback", "chargeback"]
     tenant: str  # empty: all
@@ -118,6 +119,7 @@ def statement(
     found = Statement(
         month=wanted.month.name,
         currency=wanted.currency,
+        minor_digits=minor_digits(wanted.currency),
         basis=wanted.basis,
         charge=wanted.charge,
         tenant=wanted.tenant,
@@ -139,9 +141,9 @@ def statement(
     return _converted(found, wanted, sheet) if wanted.into not in ("", wanted.currency) else found
 
 
-def cents(micro: int) -> int:
-    """Return millionths in hundredths, rounded half to even."""
-    return int((Decimal(micro) / CENT).to_integral_value(ROUND_HALF_EVEN))
+def minor(micro: int, digits: int) -> int:
+    """Return millionths in units of so many decimals, rounded half to even."""
+    return int((Decimal(micro) / 10 ** (6 - digits)).to_integral_value(ROUND_HALF_EVEN))
 
 
 def _line(group: tuple[str | int, ...], sums: Sums, hosted: Hosted | None) -> Line:
@@ -172,10 +174,13 @@ def _dues(by_line: Mapping[tuple[str | int, ...], Sums], idle: Mapping[str, int]
     for (tenant, *_), one in by_line.items():
         sums[str(tenant)] = sums.get(str(tenant), Sums()).plus(one)
     names = sorted({*sums, *(name for name in idle if wanted.tenant in ("", name))})
-    return tuple(_due(name, sums.get(name, Sums()), idle.get(name, 0), wanted.charge) for name in names)
+    return tuple(
+        _due(name, sums.get(name, Sums()), idle.get(name, 0), wanted.charge, minor_digits(wanted.currency))
+        for name in names
+    )
 
 
-def _due(tenant: str, sums: Sums, idle_micro: int, charge: str) -> Due:
+def _due(tenant: str, sums: Sums, idle_micro: int, charge: str, digits: int) -> Due:
     owed = sums.price_micro if charge == "chargeback" else sums.cost_micro + idle_micro
     return Due(
         tenant=tenant,
@@ -183,7 +188,7 @@ def _due(tenant: str, sums: Sums, idle_micro: int, charge: str) -> Due:
         price_micro=sums.price_micro,
         cost_micro=sums.cost_micro,
         idle_micro=idle_micro,
-        owed_cents=cents(owed),
+        owed_minor=minor(owed, digits),
     )
 
 
@@ -228,28 +233,43 @@ def _converted(found: Statement, wanted: Wanted, sheet: Sheet | None) -> Stateme
         )
         for place, one in enumerate(found.lines)
     ]
-    tenants = [_due_of(one, lines, into(one.idle_micro), wanted.charge) for one in found.tenants]
+    own = _machines_into(found.machines, lines, into) if found.machines is not None else None
+    idle = _idle_into(found, own, into)
+    digits = minor_digits(wanted.into)
+    tenants = [_due_of(one, lines, part, wanted.charge, digits) for one, part in zip(found.tenants, idle, strict=True)]
     return msgspec.structs.replace(
         found,
         currency=wanted.into,
+        minor_digits=digits,
         lines=tuple(lines),
         tenants=tuple(tenants),
         price_micro=sum(price),
         cost_micro=sum(cost),
         elsewhere_micro=sum(one.cost_micro for one in lines if one.place),
-        machines=_machines_into(found.machines, lines, into) if found.machines is not None else None,
+        machines=own,
         notes=(*found.notes, f"1 {wanted.currency} = {factor:f} {wanted.into} on {wanted.month.last_day}"),
     )
 
 
-def _due_of(one: Due, lines: list[Line], idle_micro: int, charge: str) -> Due:
+def _idle_into(found: Statement, own: Machines | None, into: Callable[[int], int]) -> list[int]:
+    """Return what each tenant bears of idle time; of a statement of all, together what stood idle."""
+    parts = [one.idle_micro for one in found.tenants]
+    if own is None or not found.idle_by:
+        return [into(part) for part in parts]
+    weights = {place: abs(part) for place, part in enumerate(parts)}
+    if not any(weights.values()):
+        weights = dict.fromkeys(weights, 1)
+    return list(apportion(own.idle_micro, weights).values())
+
+
+def _due_of(one: Due, lines: list[Line], idle_micro: int, charge: str, digits: int) -> Due:
     own = [line for line in lines if line.tenant == one.tenant]
     sums = Sums(
         requests=one.requests,
         price_micro=sum(line.price_micro for line in own),
         cost_micro=sum(line.cost_micro for line in own),
     )
-    return _due(one.tenant, sums, idle_micro, charge)
+    return _due(one.tenant, sums, idle_micro, charge, digits)
 
 
 def _machines_into(own: Machines, lines: list[Line], into: Callable[[int], int]) -> Machines:

@@ -77,6 +77,7 @@ def add_up(entries: Iterable[AnyEntry], month: Month, energy: list[EnergyEntry] 
     begin, end = month.begin, month.end
     sums: dict[tuple[int, str, str, str, str, str, str], list[int]] = {}
     of_samples: set[str] = set()  # answers of which a sample was metered
+    answers: list[tuple[str, list[int]]] = []  # that were thought about, which have no joules of their own
     for entry in entries:
         if type(entry) is not RequestEntry or not begin <= entry.at < end:
             if energy is not None and type(entry) is EnergyEntry and not (began_at(entry) >= end or entry.at < begin):
@@ -112,11 +113,12 @@ def add_up(entries: Iterable[AnyEntry], month: Month, energy: list[EnergyEntry] 
             row[10] += not entry.part_of
             if entry.part_of:
                 of_samples.add(entry.part_of)
-        elif entry.samples and entry.request_id in of_samples:
-            of_samples.remove(entry.request_id)
-            row[10] += 1
+        elif entry.samples:
+            answers.append((entry.request_id, row))
         if not entry.cost_micro and not entry.samples and entry.prompt_tokens + entry.completion_tokens:
             row[11] += 1
+    for request_id, row in answers:
+        row[10] += request_id in of_samples
     return _named(sums)
 
 

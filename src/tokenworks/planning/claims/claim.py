@@ -10,7 +10,8 @@ import msgspec
 from tokenworks.core.errors import ConfigError
 from tokenworks.core.toml import read_toml
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e15)]  # whatever is infinite is always reached, or never
+Some = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 AT_LEAST = ("tokens_per_s",)
 AT_MOST = ("ttft_p95_s", "tpot_p95_s", "latency_p95_s", "joules_per_token", "usd_per_million")
@@ -39,7 +40,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str = ""
     machine: str = ""
-    devices: int = 0
+    devices: Some = 0
     precision: str = ""
     engine: str = ""
     concurrency: int = 0
@@ -66,7 +67,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     interval: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.05  # half width of the 95 % interval, as a share
     tolerance: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.05  # by which a claim may be missed and still hold
     rounds: tuple[Count, Count] = (4, 20)  # at least and at most
-    requests_per_round: int = 0  # 0: twice the concurrency
+    requests_per_round: Some = 0  # 0: twice the concurrency
     most_s: Positive = 600.0
     idle_s: Positive = 5.0  # the machine is left alone before and after, where its meter is read
 

@@ -26,7 +26,7 @@ class Strategy:
             left = self._plan.samples - len(desk.samples) - desk.failed
             for sample in await desk.draw(min(ROUND if judged or silent else 1, left)):
                 poll.add(sample, await desk.answer_of(sample))
-                score = await self._verifier.score(sample.text)
+                score = await self._verifier.score(sample.text, within_s=desk.seconds_left)
                 if score is None:
                     silent += 1
                 else:

@@ -137,9 +137,12 @@ class Purse:
         return self._taken(tokens, self._prompt + extra_prompt)
 
     def settle(self, hold: Hold, spent: Mapping[str, int]) -> None:
-        """Put back what was held and not spent; a kind that `spent` does not name is spent as held."""
+        """Put back what was held and not spent; a kind that `spent` does not name is spent as held.
+
+        Nothing is earned by an answer: a negative figure counts as 0.
+        """
         for kind, amount in hold.amounts.items():
-            self._left[kind] += amount - spent.get(kind, amount)
+            self._left[kind] += amount - max(0, spent.get(kind, amount))
 
     def put_back(self, hold: Hold) -> None:
         """Undo a hold: nothing was done for it."""

@@ -14,6 +14,7 @@ from tokenworks.serving.thinking.samples import Draw, DrawError, NoLogprobsError
 Ask = Callable[[Draw, int | None], Awaitable[Sample]]  # (what, the most tokens); raises `DrawError`
 Cost = Callable[[Sample], Mapping[str, int]]  # what a sample came to, in the purse's units
 CONTINUED_TOKENS = 64  # what goes around a text that is continued
+READ_S = 0.1  # beyond the budget of seconds, for reading answers by a caller's own pattern: all of them together
 
 
 class Desk:
@@ -92,11 +93,15 @@ class Desk:
             return ""
         if self._read is read_answer:
             return read_answer(sample.text)
+        left_s = self.seconds_left + READ_S
         try:
-            return await asyncio.to_thread(self._read, sample.text)
+            async with asyncio.timeout(max(0.0, left_s) if left_s < 1e9 else None):
+                return await asyncio.to_thread(self._read, sample.text)
+        except TimeoutError:
+            self._note("the time was up before every answer was read")
+            return ""
         except DataError as error:
-            if str(error) not in self.notes:
-                self.notes.append(str(error))
+            self._note(str(error))
             return ""
 
     def _holds(self, count: int, draw: Draw) -> list[Hold]:
@@ -139,8 +144,19 @@ class Desk:
             else:
                 self._purse.put_back(hold)
             return error
-        self._purse.settle(hold, self._cost(sample))
+        self._purse.settle(hold, self._spent(sample))
         return sample
+
+    def _spent(self, sample: Sample) -> Mapping[str, int]:
+        """Return what a sample came to; nothing, which counts as held, where its engine does not say what it made."""
+        if sample.text and sample.completion_tokens <= 0:
+            self._note("the engine did not say how many tokens a sample has: it counts as all that it might have made")
+            return {}
+        return self._cost(sample)
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     async def _asked(self, draw: Draw, most: int | None) -> Sample:
         try:

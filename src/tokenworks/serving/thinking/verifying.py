@@ -46,13 +46,14 @@ class Verifier:
     timeout_s: float = TIMEOUT_S
     certain: bool = True  # whether a 1 is the last word; a model's opinion is not
 
-    async def score(self, text: str) -> float | None:
-        """Return 0 to 1; None where the judgement failed, took too long, or is no such number."""
+    async def score(self, text: str, *, within_s: float = math.inf) -> float | None:
+        """Return 0 to 1; None where the judgement failed, took longer than its time or `within_s`, or is no number."""
+        patience_s = max(0.0, min(self.timeout_s, within_s))
         try:
-            async with asyncio.timeout(self.timeout_s):
+            async with asyncio.timeout(patience_s):
                 score = await self.judge(text)
         except TimeoutError:
-            log.warning("verifier took too long", verifier=self.name, timeout_s=self.timeout_s)
+            log.warning("verifier took too long", verifier=self.name, timeout_s=patience_s)
             return None
         except DataError as error:
             log.warning("verifier said nothing", verifier=self.name, because=str(error))
