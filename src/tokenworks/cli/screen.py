@@ -59,7 +59,8 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if self._console.is_terminal:  # rich ends bars with an empty line where they were never shown
+            self._bars.stop()
 
     def __call__(self, event: AnyEvent) -> None:
         """Show `event`."""

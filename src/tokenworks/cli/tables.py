@@ -72,7 +72,10 @@ def report_lines(found: Report) -> list[str]:
         lines += ["", *_made_lines(made)]
     lines += ["", *unlearned_lines(found.unlearned)] if found.unlearned else []
     slowest = sorted(found.time, key=lambda one: -one.seconds)[:6]
-    lines += ["", "time       " + ", ".join(f"{one.task} {one.stage} {one.seconds:.1f} s" for one in slowest)]
+    if slowest:
+        lines += ["", "time       " + ", ".join(f"{one.task} {one.stage} {one.seconds:.1f} s" for one in slowest)]
+    else:
+        lines += ["nothing was made here yet; begin with: tokenworks up, or: tokenworks train FILE"]
     state = "verified" if found.ledger_ok else "DAMAGED: run tokenworks ledger verify"
     return [*lines, f"ledger     {found.ledger_entries} entries, {state}"]
 

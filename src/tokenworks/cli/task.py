@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from tokenworks.cli.columns import listed
 from tokenworks.core.errors import ConfigError, ConflictError
 from tokenworks.core.files import write_atomic
 
@@ -104,11 +105,10 @@ def show(
     with context.obj.factory() as factory:
         known = [task for task in factory.catalog.tasks.all() if name in (None, task.name)]
         if name and not known:
-            raise ConfigError(f"task {name!r} is not known here; add it with: tokenworks line FILE")
+            raise ConfigError(f"task {name!r} is not known here; add it with: tokenworks train FILE")
         current = {release.alias: release for release in factory.catalog.releases.all_current()}
-    lines = [f"{'task':<16} {'kind':<9} {'label':<13} {'released':<12} owner"]
-    for task in known:
-        release = current.get(task.name)
-        answer = f"@{release.version}" if release and release.version else "-"
-        lines.append(f"{task.name:<16} {task.kind:<9} {task.label:<13} {answer:<12} {task.owner or '(none)'}")
-    context.obj.show(msgspec.to_builtins(known), "\n".join(lines))
+    answers = {alias: f"@{one.version}" for alias, one in current.items() if one.version}
+    rows = [(one.name, one.kind, one.label, answers.get(one.name, "-"), one.owner or "(none)") for one in known]
+    none = "no task is known yet; begin one: tokenworks task new NAME --kind classify"
+    table = listed(("task", "kind", "label", "released", "owner"), rows, none=none)
+    context.obj.show(msgspec.to_builtins(known), table)
