@@ -65,6 +65,12 @@ def test_columns_are_as_wide_as_what_is_in_them():
     ]
 
 
+def test_a_position_reads_as_it_is_typed():
+    from tokenworks.ledger.position import Position
+
+    assert f"{Position('gateway-0', 7)}" == "gateway-0:7"
+
+
 def test_what_callers_named_cannot_steer_a_terminal():
     assert "\x1b" not in listed(("name",), [("\x1b[2Jred",)], none="")
 

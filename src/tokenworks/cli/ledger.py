@@ -103,9 +103,10 @@ def _pairs(table: dict[str, object], indent: str = "") -> list[str]:
     lines = []
     for key, value in table.items():
         if isinstance(value, dict):
-            lines += [f"{indent}{key}", *_pairs(value, indent + "  ")]
+            lines += [f"{indent}{printable(key)}", *_pairs(value, indent + "  ")]
         else:
-            lines.append(f"{indent}{key:<20} {value:.4g}" if isinstance(value, float) else f"{indent}{key:<20} {value}")
+            shown = f"{value:.4g}" if isinstance(value, float) else value
+            lines.append(f"{indent + (printable(key) or '(none)'):<32} {shown}")
     return lines
 
 

@@ -84,15 +84,16 @@ def plan(context: typer.Context, file: File) -> None:
 
     with context.obj.factory() as factory:
         seen = factory.forecast(read_task(file))
+    files = "1 file" if seen.files == 1 else f"{seen.files} files"
     lines = [
         f"task      {seen.task} ({seen.kind})",
-        f"reads     {seen.files} files, {seen.bytes / 1e6:.1f} MB, {seen.examples} examples",
+        f"reads     {files}, {seen.bytes / 1e6:.1f} MB, {seen.examples} examples",
         *(f"          {path}" for path in seen.reads),
         f"trains    {seen.trains}",
         f"measures  {seen.measures}",
         f"may spend {seen.may_spend}",
-        *(f"  {stage.stage:<16} {stage.seconds:>7.1f} s  {stage.basis}" for stage in seen.stages),
-        f"  {'all':<16} {seen.seconds:>7.1f} s",
+        *(f"  {stage.stage:<20} {stage.seconds:>7.1f} s  {stage.basis}" for stage in seen.stages),
+        f"  {'all':<20} {seen.seconds:>7.1f} s",
     ]
     context.obj.show(seen, "\n".join(lines))
 
