@@ -51,6 +51,22 @@ def test_an_unknown_task_is_told_where_to_go(tmp_path):
     assert "tokenworks train FILE" in str(asked(tmp_path, "task", "show", "nobody").exception)
 
 
+@pytest.mark.parametrize("name", ["Billing", "../away", "two words", ""])
+def test_a_task_that_could_not_be_checked_is_not_begun(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    done = asked(tmp_path / "home", "task", "new", name)
+    assert "1-63 of a-z" in str(done.exception)
+    assert not list(tmp_path.glob("*.toml"))
+
+
+def test_a_new_task_loads_whoever_owns_it(tmp_path, monkeypatch):
+    from tokenworks.core.task import read_task
+
+    monkeypatch.chdir(tmp_path)
+    assert asked(tmp_path / "home", "task", "new", "mine", "--owner", 'Ada "the first" \\').exit_code == 0
+    assert read_task(tmp_path / "mine.toml").task.owner == 'Ada "the first" \\'
+
+
 def test_a_failed_command_prints_no_empty_line_before_its_error(tmp_path):
     done = asked(tmp_path, "turn", "nobody")
     assert done.stdout == ""

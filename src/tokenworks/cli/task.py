@@ -45,20 +45,26 @@ def new(
     owner: Annotated[str, typer.Option(help="Who answers for it, as mailto:; without one nothing is released.")] = "",
 ) -> None:
     """Write NAME.toml, ready to edit."""
+    from tokenworks.core.task import require_name
+
+    require_name(name, "the task's name")
     if kind not in TEMPLATES:
         raise ConfigError(f"kind {kind!r} does not exist; there are: {', '.join(TEMPLATES)}")
     path = Path(f"{name}.toml")
     if path.exists():
         raise ConflictError(f"{path} exists; remove it or choose another name")
     data, model, metric = TEMPLATES[kind]
+    quoted = msgspec.json.encode(owner).decode()  # a JSON string is one of TOML too
     text = (
-        f'[task]\nname = "{name}"\nkind = "{kind}"\nowner = "{owner}"     # no owner, no release\n'
+        f'[task]\nname = "{name}"\nkind = "{kind}"\nowner = {quoted}     # no owner, no release\n'
         f'label = "internal"             # public < internal < confidential < restricted\n\n[data]\n{data}\n\n'
         f'[model]\n{model}\n\n[check]\nmetric = "{metric}"\n# gold = "gold.jsonl"         # else a part is held out\n'
         f'# floor = {{ overall = 0.85 }}\n\n[turn]\nautonomy = "promote"           # or "propose": a person releases\n'
     )
     write_atomic(path, text.encode())
-    context.obj.show({"written": str(path)}, f"wrote {path}; next: tokenworks task check {path}")
+    context.obj.show(
+        {"written": str(path)}, f"wrote {path}; next: name your files in it, then: tokenworks task check {path}"
+    )
 
 
 @group.command()
