@@ -50,7 +50,7 @@ def test_a_trial_is_begun_shown_and_ended_by_hand(home):
         (("canary", "route@1"), "route@1 answers already"),
         (("canary", "route@9"), "route@9 does not exist"),
         (("end", "other"), "nothing was ever released"),
-        (("show", "other"), "other was never released"),
+        (("show", "other"), "'other' was never released"),
     ],
 )
 def test_what_makes_no_trial_is_refused_in_one_line(home, words, says):

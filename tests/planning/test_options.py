@@ -174,6 +174,21 @@ def test_charts_show_every_machine(tmp_path):
     assert all(path.read_bytes().startswith(b"<?xml") for path in paths)
 
 
+def test_a_machine_that_is_bought_or_rented_is_one_curve_and_lines_say_what_they_are(tmp_path):
+    pytest.importorskip("matplotlib")
+    from tokenworks.planning.charts import draw
+
+    given, made = planned()
+    bought = next(one for one in made.options if one.kind == "bought")
+    rented = msgspec.structs.replace(bought, kind="rented")
+    made = msgspec.structs.replace(made, options=(bought, rented))
+    costs, speeds = (path.read_text() for path in draw(given, made, tmp_path / "charts"))
+    assert "<!-- this workload -->" in costs
+    assert f"<!-- bought, rented: {bought.machine} x" in speeds
+    assert speeds.count(f": {bought.machine} x") == 1
+    assert "ms a token -->" in speeds
+
+
 def test_charts_without_matplotlib_name_the_extra(tmp_path, monkeypatch):
     import sys
 

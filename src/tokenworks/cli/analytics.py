@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tokenworks.cli.columns import columns
 from tokenworks.cli.context import Context
 from tokenworks.cli.ledger import group
 
@@ -38,8 +39,8 @@ def sql(
     with _views(ours) as views:
         views.catch_up()
         with _asked(views, query, engine) as found:
-            columns, rows = found.columns, list(found.rows)
-    ours.show([dict(zip(columns, row, strict=True)) for row in rows], (_csv if as_csv else _table)(columns, rows))
+            head, rows = found.columns, list(found.rows)
+    ours.show([dict(zip(head, row, strict=True)) for row in rows], (_csv if as_csv else columns)(head, rows))
 
 
 def export(
@@ -114,26 +115,6 @@ def _asked(views: Views, query: str, engine: str) -> Any:
         raise ConfigError(f"--engine {engine}: write auto, duckdb or database")
     has_duckdb = find_spec("duckdb") is not None and find_spec("pyarrow") is not None
     return duck.ask(views, query) if engine == "duckdb" or (engine == "auto" and has_duckdb) else views.ask(query)
-
-
-def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    cells = [columns, *[tuple(_shown(value) for value in row) for row in rows]]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
-    numbers = [all(isinstance(row[place], int | float) for row in rows) for place in range(len(columns))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(row, widths, numbers, strict=True)
-        ).rstrip()
-        for row in cells
-    )
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.3f}"
-    # What callers named may hold escape sequences: a terminal must not obey them.
-    return "" if value is None else "".join(one if one.isprintable() else "\ufffd" for one in str(value))
 
 
 def _csv(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:

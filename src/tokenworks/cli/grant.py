@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from tokenworks.cli.columns import listed
 from tokenworks.core.clock import iso, seconds
 from tokenworks.core.label import Label
 from tokenworks.store.nouns import Budget
@@ -83,19 +84,24 @@ def list_grants(context: typer.Context) -> None:
     """List grants with what they may do and what the ledger says they came to; those that have ended too."""
     with context.obj.factory() as factory:
         standings = factory.grant_standings()
-    lines = [
-        f"{'grant':<14} {'key':<14} {'tenant':<12} {'clearance':<13} {'ends':<25} {'scopes':<24} {'models':<16} "
-        f"{'came to':<44} task"
-    ]
-    for one, spent in standings:
-        ends = min(at for at in (one.expires_at, one.revoked_at) if at is not None)
-        lines.append(
-            f"{one.prefix:<14} {one.parent:<14} {one.tenant:<12} {one.clearance:<13} {iso(ends):<25} "
-            f"{','.join(one.scopes):<24} {','.join(one.models) or 'all':<16} {_came_to(one.budget, spent):<44} "
-            f"{one.name}"
+    rows = [
+        (
+            one.prefix,
+            one.parent,
+            one.tenant,
+            one.clearance,
+            iso(min(at for at in (one.expires_at, one.revoked_at) if at is not None)),
+            ",".join(one.scopes),
+            ",".join(one.models) or "all",
+            _came_to(one.budget, spent),
+            one.name,
         )
+        for one, spent in standings
+    ]
+    head = ("grant", "key", "tenant", "clearance", "ends", "scopes", "models", "came to", "task")
     shown = [msgspec.to_builtins(one) | {"spent": spent._asdict()} for one, spent in standings]
-    context.obj.show(shown, "\n".join(lines))
+    none = "there is no grant yet; make one: tokenworks grant new TASK --key PREFIX --for 2h"
+    context.obj.show(shown, listed(head, rows, none=none))
 
 
 @group.command()

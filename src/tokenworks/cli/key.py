@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tokenworks.cli.columns import listed
 from tokenworks.core.clock import iso, seconds
 from tokenworks.core.label import Label
 
@@ -44,18 +45,21 @@ def list_keys(context: typer.Context) -> None:
     """List secrets by prefix with the key that each belongs to; the secrets themselves are not kept."""
     with context.obj.factory() as factory:
         keys = [key for key in factory.catalog.keys.all() if not key.parent]
-    lines = [
-        f"{'prefix':<14} {'key':<14} {'tenant':<12} {'kind':<8} {'clearance':<13} {'expires':<25} {'ends':<25} name"
-    ]
-    for key in keys:
-        expires = iso(key.expires_at) if key.expires_at else "never"
-        ends = iso(key.revoked_at) if key.revoked_at else "-"
-        whose = f"{key.tenant}/{key.project}" if key.project else key.tenant
-        lines.append(
-            f"{key.prefix:<14} {key.name_id:<14} {whose:<12} {key.kind:<8} {key.clearance:<13} {expires:<25} "
-            f"{ends:<25} {key.name}"
+    rows = [
+        (
+            key.prefix,
+            key.name_id,
+            f"{key.tenant}/{key.project}" if key.project else key.tenant,
+            key.kind,
+            key.clearance,
+            iso(key.expires_at) if key.expires_at else "never",
+            iso(key.revoked_at) if key.revoked_at else "-",
+            key.name,
         )
-    context.obj.show(keys, "\n".join(lines))
+        for key in keys
+    ]
+    head = ("prefix", "key", "tenant", "kind", "clearance", "expires", "ends", "name")
+    context.obj.show(keys, listed(head, rows, none="there is no key yet; make one: tokenworks key new NAME"))
 
 
 @group.command()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
+from tokenworks.cli.columns import printable
 from tokenworks.cli.context import Context
 from tokenworks.cli.verifier import verifier
 from tokenworks.core.clock import iso
@@ -40,6 +42,8 @@ def tail(
         newest.append(_line(ours, position, entry))
     for line in newest:
         print(line)
+    if not newest and not follow:
+        print(f"nothing has happened in {root} yet", file=sys.stderr)
     if follow:
         for position, entry in reader.follow(root, after=seen, stop=lambda: False):
             print(_line(ours, position, entry), flush=True)
@@ -61,7 +65,8 @@ def verify(
     has_key = key is not None or (home / "keys" / PUBLIC).exists()
     trusted = verifier(ours, key) if has_key else None
     found = check(home / "ledger", key=trusted, witnessed=remembered(witness or ()))
-    lines = [f"{found.entries} entries of {len(found.writers)} writers: {'all verified' if found.ok else 'DAMAGED'}"]
+    writers = "1 writer" if len(found.writers) == 1 else f"{len(found.writers)} writers"
+    lines = [f"{found.entries} entries of {writers}: {'all verified' if found.ok else 'DAMAGED'}"]
     for writer, root in sorted(found.roots.items()):
         signed = f"  signed to {found.signed[writer]}" if writer in found.signed else "  not signed"
         signed += f" with {trusted.algorithms}" if trusted and trusted.beside and writer in found.signed else ""
@@ -98,9 +103,10 @@ def _pairs(table: dict[str, object], indent: str = "") -> list[str]:
     lines = []
     for key, value in table.items():
         if isinstance(value, dict):
-            lines += [f"{indent}{key}", *_pairs(value, indent + "  ")]
+            lines += [f"{indent}{printable(key)}", *_pairs(value, indent + "  ")]
         else:
-            lines.append(f"{indent}{key:<20} {value:.4g}" if isinstance(value, float) else f"{indent}{key:<20} {value}")
+            shown = f"{value:.4g}" if isinstance(value, float) else value
+            lines.append(f"{indent + (printable(key) or '(none)'):<32} {shown}")
     return lines
 
 
@@ -110,4 +116,4 @@ def _line(context: Context, position: object, entry: object) -> str:
     fields = msgspec.to_builtins(entry)
     kind, at = fields.pop("kind"), fields.pop("at")
     short = {key: value for key, value in fields.items() if not key.endswith(("digest", "salt"))}
-    return f"{iso(at)} {position} {kind:<8} " + " ".join(f"{key}={value}" for key, value in short.items())
+    return f"{iso(at)} {position} {kind:<8} " + " ".join(f"{key}={printable(value)}" for key, value in short.items())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tokenworks.cli.columns import listed
 from tokenworks.core.errors import ConfigError
 from tokenworks.core.priority import NAMES
 from tokenworks.governance.limits import Limit, Subject
@@ -66,11 +67,16 @@ def list_limits(context: typer.Context) -> None:
     """List limits, with what the ledger says was spent of the budgets."""
     with context.obj.factory() as factory:
         standings = factory.limit_standings()
-    lines = [f"{'whose':<32} {'spent today':>12} {'this month':>12}  limit"]
-    for one in standings:
-        spent = ["-" if tokens is None else str(tokens) for tokens in (one.spent_today, one.spent_this_month)]
-        lines.append(f"{one.limit.subject!s:<32} {spent[0]:>12} {spent[1]:>12}  {_bounds(one.limit)}{_money(one)}")
-    context.obj.show(standings, "\n".join(lines))
+    rows = [
+        (
+            one.limit.subject,
+            *("-" if tokens is None else tokens for tokens in (one.spent_today, one.spent_this_month)),
+            f"{_bounds(one.limit)}{_money(one)}",
+        )
+        for one in standings
+    ]
+    none = "nothing is limited; set a limit: tokenworks limit set --tenant NAME --requests-per-minute 60"
+    context.obj.show(standings, listed(("whose", "spent today", "this month", "limit"), rows, none=none))
 
 
 @group.command()

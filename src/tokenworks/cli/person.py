@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tokenworks.cli.columns import listed
 from tokenworks.core.clock import iso
 
 group = typer.Typer(no_args_is_help=True, help="People and their roles.", rich_markup_mode=None)
@@ -37,12 +38,19 @@ def list_people(context: typer.Context) -> None:
     """List people with their roles, and the pseudonym under which each stands in the ledger."""
     with context.obj.factory() as factory:
         people = factory.catalog.people.all()
-    lines = [f"{'person':<28} {'in the ledger':<24} {'tenant':<12} {'given here':<20} {'by groups':<20} ended"]
-    for one in people:
-        ended = iso(one.ended_at) if one.ended_at is not None else "-"
-        given, claimed = ",".join(one.roles) or "-", ",".join(one.claimed) or "-"
-        lines.append(f"{one.id:<28} {one.handle:<24} {one.tenant:<12} {given:<20} {claimed:<20} {ended}")
-    context.obj.show(people, "\n".join(lines))
+    rows = [
+        (
+            one.id,
+            one.handle,
+            one.tenant,
+            ",".join(one.roles) or "-",
+            ",".join(one.claimed) or "-",
+            iso(one.ended_at) if one.ended_at is not None else "-",
+        )
+        for one in people
+    ]
+    head = ("person", "in the ledger", "tenant", "given here", "by groups", "ended")
+    context.obj.show(people, listed(head, rows, none="nobody is known yet; add somebody: tokenworks person new ID"))
 
 
 @group.command()

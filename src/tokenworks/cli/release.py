@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tokenworks.core.clock import iso
 from tokenworks.core.errors import NotFoundError
+from tokenworks.core.since import parse_moment
 
 if TYPE_CHECKING:
     from tokenworks.core.model import Release
@@ -38,17 +38,20 @@ def show(
     with context.obj.factory() as factory:
         found = [one for one in factory.catalog.releases.all_current() if alias in (None, one.alias)]
         if alias is not None and not found:
-            raise NotFoundError(f"{alias} was never released; see: tokenworks release show")
+            raise NotFoundError(f"{alias!r} was never released; see: tokenworks release show")
         if at is None:
             still = unlearned_lines(unlearned(factory))
         else:
-            instant = datetime.fromisoformat(at).timestamp()
+            instant = parse_moment(at, refusal=f"--at {at!r}: write a date or an instant, such as 2026-03-03T12:00")
             found = [then for one in found if (then := factory.catalog.releases.at(one.alias, instant))]
     lines = [
         f"{one.alias:<16} {one.model}@{one.version:<5} {iso(one.at)}  {one.by}: {one.reason}{_on_trial(one)}"
         for one in found
     ]
-    context.obj.show(found, "\n".join([*lines, *still]) or "nothing is released")
+    nothing = (
+        "nothing is released yet; train a task: tokenworks train FILE" if at is None else f"nothing answered at {at}"
+    )
+    context.obj.show(found, "\n".join([*lines, *still]) or nothing)
 
 
 @group.command()
@@ -60,7 +63,7 @@ def history(context: typer.Context, alias: Alias) -> None:
         f"{iso(one.at)}  {one.action:<9} {one.model}@{one.version:<4} {one.by}: {one.reason}{_on_trial(one)}"
         for one in found
     ]
-    context.obj.show(found, "\n".join(lines) or f"{alias} was never released")
+    context.obj.show(found, "\n".join(lines) or f"{alias!r} was never released")
 
 
 @group.command()

@@ -40,7 +40,7 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bars = Progress(
-            TextColumn("  {task.fields[job]:<9} {task.description:<18}"),
+            TextColumn("  {task.fields[job]:<12} {task.description:<20}"),
             BarColumn(bar_width=24),
             _Amount(),
             TimeRemainingColumn(compact=True),
@@ -59,7 +59,8 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if self._console.is_terminal:  # rich ends bars with an empty line where they were never shown
+            self._bars.stop()
 
     def __call__(self, event: AnyEvent) -> None:
         """Show `event`."""
@@ -71,12 +72,12 @@ class Screen:
             case Finished():
                 self._drop(event)
                 remark = "known already" if event.hit else f"{event.seconds:.1f} s"
-                self._console.print(f"  {event.task:<9} {event.stage:<18} [green]done[/]  {remark}", highlight=False)
+                self._console.print(f"  {event.task:<12} {event.stage:<20} [green]done[/]  {remark}", highlight=False)
             case Failed():
                 self._drop(event)
-                self._console.print(f"  {event.task:<9} {event.stage:<18} [red]failed[/]  {event.message}")
+                self._console.print(f"  {event.task:<12} {event.stage:<20} [red]failed[/]  {event.message}")
             case Said():
-                self._console.print(f"  {event.task:<9} {event.text}", highlight=False)
+                self._console.print(f"  {event.task:<12} {event.text}", highlight=False)
 
     def _begin(self, event: Started) -> None:
         self._open[event.task, event.stage] = self._bars.add_task(
@@ -91,7 +92,7 @@ class Screen:
             self._said_at = time.monotonic()
             total = f"/{human(event.total)}" if event.total else ""
             self._console.print(
-                f"  {event.task:<9} {event.stage:<18} {human(event.done)}{total} {event.unit} {event.note}".rstrip(),
+                f"  {event.task:<12} {event.stage:<20} {human(event.done)}{total} {event.unit} {event.note}".rstrip(),
                 highlight=False,
             )
 

@@ -43,18 +43,25 @@ def evaluation_lines(found: Evaluation) -> list[str]:
 
 
 def outcome_lines(outcome: Outcome, factory: Factory) -> list[str]:
-    """Return what a pass of the line came to, with the gate's evidence."""
-    lines = [f"{outcome.version.ref}  {outcome.decision}  {outcome.seconds:.1f} s  weights {outcome.weights[:16]}"]
-    if outcome.verdict:
-        lines += [f"  {line}" for line in factory.verdict(outcome.verdict).story()]
+    """Return what a pass of the line came to, and what to do next; the gate's evidence was told as it came."""
     after = {
         "promote": f"ask it: model={outcome.task!r}" if outcome.released else _propose(outcome),
         "unchanged": "nothing changed since it was released",
     }
     return [
-        *lines,
-        f"  next: {after.get(outcome.decision, 'more data or another method; the model in production stays')}",
+        f"{outcome.version.ref}  {outcome.decision}  {outcome.seconds:.1f} s  weights {outcome.weights[:16]}",
+        f"  next: {after.get(outcome.decision) or _refused(outcome, factory)}",
     ]
+
+
+def _refused(outcome: Outcome, factory: Factory) -> str:
+    answers = factory.catalog.releases.current(outcome.task)
+    if answers is not None and answers.version:
+        return f"more data or another method; {answers.model}@{answers.version} goes on answering"
+    return (
+        f"nothing answers for {outcome.task} yet: give it more data or another method, "
+        f"or release it all the same: tokenworks release promote {outcome.version.ref} --reason WHY"
+    )
 
 
 def _propose(outcome: Outcome) -> str:
@@ -63,7 +70,7 @@ def _propose(outcome: Outcome) -> str:
 
 def report_lines(found: Report) -> list[str]:
     """Return the one-screen report."""
-    lines = [f"Tokenworks at {found.home}", ""]
+    lines = [f"Tokenworks at {found.home}", *([""] if found.documents else [])]
     for one in found.documents:
         lines.append(f"documents  {one.task:<10} {one.seen} in = {one.kept} kept + {one.seen - one.kept} set aside")
         if one.set_aside:
@@ -72,7 +79,10 @@ def report_lines(found: Report) -> list[str]:
         lines += ["", *_made_lines(made)]
     lines += ["", *unlearned_lines(found.unlearned)] if found.unlearned else []
     slowest = sorted(found.time, key=lambda one: -one.seconds)[:6]
-    lines += ["", "time       " + ", ".join(f"{one.task} {one.stage} {one.seconds:.1f} s" for one in slowest)]
+    if slowest:
+        lines += ["", "time       " + ", ".join(f"{one.task} {one.stage} {one.seconds:.1f} s" for one in slowest)]
+    else:
+        lines += ["", "nothing was made here yet; begin with: tokenworks up, or: tokenworks train FILE"]
     state = "verified" if found.ledger_ok else "DAMAGED: run tokenworks ledger verify"
     return [*lines, f"ledger     {found.ledger_entries} entries, {state}"]
 
@@ -87,7 +97,8 @@ def unlearned_lines(unlearned: Mapping[str, str]) -> list[str]:
 
 def _made_lines(made: Made) -> list[str]:
     beside = ", ".join(f"{name} {value:.3g}" for name, value in made.baselines.items())
-    answers = f"released as {made.released}" if made.released else "nothing released"
+    answers = f"{made.released} answers" if made.released else "nothing answers"
+    answers = f"released as {made.released}" if made.released == made.version else answers
     size = f"{made.parameters / 1e6:.1f} M parameters"
     lines = [
         f"{made.task:<10} {made.version} ({made.kind}, {size})  {made.verdict}, {answers}",

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from tokenworks.cli.columns import listed
 from tokenworks.core.errors import ConfigError, ConflictError
 from tokenworks.core.files import write_atomic
 
@@ -44,20 +45,26 @@ def new(
     owner: Annotated[str, typer.Option(help="Who answers for it, as mailto:; without one nothing is released.")] = "",
 ) -> None:
     """Write NAME.toml, ready to edit."""
+    from tokenworks.core.task import require_name
+
+    require_name(name, "the task's name")
     if kind not in TEMPLATES:
         raise ConfigError(f"kind {kind!r} does not exist; there are: {', '.join(TEMPLATES)}")
     path = Path(f"{name}.toml")
     if path.exists():
         raise ConflictError(f"{path} exists; remove it or choose another name")
     data, model, metric = TEMPLATES[kind]
+    quoted = msgspec.json.encode(owner).decode()  # a JSON string is one of TOML too
     text = (
-        f'[task]\nname = "{name}"\nkind = "{kind}"\nowner = "{owner}"     # no owner, no release\n'
+        f'[task]\nname = "{name}"\nkind = "{kind}"\nowner = {quoted}     # no owner, no release\n'
         f'label = "internal"             # public < internal < confidential < restricted\n\n[data]\n{data}\n\n'
         f'[model]\n{model}\n\n[check]\nmetric = "{metric}"\n# gold = "gold.jsonl"         # else a part is held out\n'
         f'# floor = {{ overall = 0.85 }}\n\n[turn]\nautonomy = "promote"           # or "propose": a person releases\n'
     )
     write_atomic(path, text.encode())
-    context.obj.show({"written": str(path)}, f"wrote {path}; next: tokenworks task check {path}")
+    context.obj.show(
+        {"written": str(path)}, f"wrote {path}; next: name your files in it, then: tokenworks task check {path}"
+    )
 
 
 @group.command()
@@ -83,15 +90,16 @@ def plan(context: typer.Context, file: File) -> None:
 
     with context.obj.factory() as factory:
         seen = factory.forecast(read_task(file))
+    files = "1 file" if seen.files == 1 else f"{seen.files} files"
     lines = [
         f"task      {seen.task} ({seen.kind})",
-        f"reads     {seen.files} files, {seen.bytes / 1e6:.1f} MB, {seen.examples} examples",
+        f"reads     {files}, {seen.bytes / 1e6:.1f} MB, {seen.examples} examples",
         *(f"          {path}" for path in seen.reads),
         f"trains    {seen.trains}",
         f"measures  {seen.measures}",
         f"may spend {seen.may_spend}",
-        *(f"  {stage.stage:<16} {stage.seconds:>7.1f} s  {stage.basis}" for stage in seen.stages),
-        f"  {'all':<16} {seen.seconds:>7.1f} s",
+        *(f"  {stage.stage:<20} {stage.seconds:>7.1f} s  {stage.basis}" for stage in seen.stages),
+        f"  {'all':<20} {seen.seconds:>7.1f} s",
     ]
     context.obj.show(seen, "\n".join(lines))
 
@@ -104,11 +112,10 @@ def show(
     with context.obj.factory() as factory:
         known = [task for task in factory.catalog.tasks.all() if name in (None, task.name)]
         if name and not known:
-            raise ConfigError(f"task {name!r} is not known here; add it with: tokenworks line FILE")
+            raise ConfigError(f"task {name!r} is not known here; add it with: tokenworks train FILE")
         current = {release.alias: release for release in factory.catalog.releases.all_current()}
-    lines = [f"{'task':<16} {'kind':<9} {'label':<13} {'released':<12} owner"]
-    for task in known:
-        release = current.get(task.name)
-        answer = f"@{release.version}" if release and release.version else "-"
-        lines.append(f"{task.name:<16} {task.kind:<9} {task.label:<13} {answer:<12} {task.owner or '(none)'}")
-    context.obj.show(msgspec.to_builtins(known), "\n".join(lines))
+    answers = {alias: f"@{one.version}" for alias, one in current.items() if one.version}
+    rows = [(one.name, one.kind, one.label, answers.get(one.name, "-"), one.owner or "(none)") for one in known]
+    none = "no task is known yet; begin one: tokenworks task new NAME --kind classify"
+    table = listed(("task", "kind", "label", "released", "owner"), rows, none=none)
+    context.obj.show(msgspec.to_builtins(known), table)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tokenworks.cli.columns import listed
 from tokenworks.core.clock import iso
 
 group = typer.Typer(no_args_is_help=True, help="Tenants and their projects.", rich_markup_mode=None)
@@ -62,11 +63,12 @@ def list_tenants(context: typer.Context) -> None:
     ]
     rows.sort(key=lambda row: row[:2])
     shown = [{"tenant": row[0], "project": row[1], "closed_at": row[2], "keys": row[3]} for row in rows]
-    lines = [f"{'tenant':<32} {'keys':>5}  closed"]
-    for tenant, project, closed_at, keys in rows:
-        whose = f"{tenant}/{project}" if project else tenant
-        lines.append(f"{whose:<32} {keys:>5}  {iso(closed_at) if closed_at is not None else '-'}")
-    context.obj.show(shown, "\n".join(lines))
+    table = [
+        (f"{tenant}/{project}" if project else tenant, keys, iso(closed_at) if closed_at is not None else "-")
+        for tenant, project, closed_at, keys in rows
+    ]
+    none = "there is no tenant yet: the first key makes one, or: tokenworks tenant new NAME"
+    context.obj.show(shown, listed(("tenant", "keys", "closed"), table, none=none))
 
 
 @group.command()

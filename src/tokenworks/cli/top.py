@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tokenworks.factory.top import Look, Row
 
 TENANTS = 5
+WIDTH = 140  # where nobody says how wide it is
+ROOMY = 112  # from here on there is room between columns
 STATES = {"ready": "green", "starting": "yellow", "restarting": "yellow", "failed": "red", "stopped": "dim"}
 
 
@@ -39,7 +41,10 @@ def top(
     if ours.as_json:
         ours.show(seen.look(time.time()), "")
     elif once:
-        ours.console.print(screen(seen.look(time.time())))
+        console = ours.console
+        if not console.is_terminal:  # nobody's window is that narrow: columns would be cut off
+            console.width = WIDTH
+        console.print(screen(seen.look(time.time()), console.width))
     else:
         _live(ours, seen.look, every)
 
@@ -47,17 +52,18 @@ def top(
 def _live(ours: Context, look: Callable[[float], Look], every: float) -> None:
     from rich.live import Live
 
-    with Live(screen(look(time.time())), console=ours.console, screen=True, auto_refresh=False) as live:
+    console = ours.console
+    with Live(screen(look(time.time()), console.width), console=console, screen=True, auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(every)
-                live.update(screen(look(time.time())), refresh=True)
+                live.update(screen(look(time.time()), console.width), refresh=True)
         except KeyboardInterrupt:
             return
 
 
-def screen(look: Look) -> RenderableType:
-    """Return one look as tables."""
+def screen(look: Look, width: int) -> RenderableType:
+    """Return one look as tables that fit into `width` columns, from 80 on."""
     from rich.console import Group
     from rich.text import Text
 
@@ -67,21 +73,21 @@ def screen(look: Look) -> RenderableType:
         head,
         Text(f"over the last {look.window_s:g} s", style="dim"),
         "",
-        _rows("model", look.models),
+        _rows("model", look.models, width),
         "",
-        _rows("tenant", look.tenants[:TENANTS]),
+        _rows("tenant", look.tenants[:TENANTS], width),
         "",
         _engines(look),
     )
 
 
-def _rows(what: str, rows: Sequence[Row]) -> Table:
+def _rows(what: str, rows: Sequence[Row], width: int) -> Table:
     from rich.text import Text
 
-    table = _table(what)
-    heads = ("req/s", "tok/s in", "tok/s out", "p50", "p95", "ttft p50", "ttft p95", "failed", "refused")
-    for name in heads:
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _table(what, width)
+    heads = {"req/s": 6, "tok/s in": 6, "tok/s out": 6, "p50": 7, "p95": 7, "ttft p50": 7, "ttft p95": 7}
+    for name, least in {**heads, "failed": 6, "refused": 7}.items():
+        table.add_column(name, justify="right", min_width=least)
     for row in rows:
         table.add_row(
             Text(row.name),
@@ -96,7 +102,7 @@ def _rows(what: str, rows: Sequence[Row]) -> Table:
 
 
 def _engines(look: Look) -> Table:
-    table = _table("engine")
+    table = _table("engine", ROOMY)
     table.add_column("state")
     table.add_column("restarts", justify="right")
     for one in look.engines:
@@ -104,16 +110,16 @@ def _engines(look: Look) -> Table:
     return table
 
 
-def _table(first: str) -> Table:
+def _table(first: str, width: int) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column(first, min_width=16, overflow="fold")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, width >= ROOMY))
+    table.add_column(first, overflow="fold")
     return table
 
 
 def _seconds(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.1f} ms"
+    return f"{value:.2f}\u00a0s" if value >= 1 else f"{value * 1e3:.1f}\u00a0ms"  # never on two lines

@@ -17,11 +17,16 @@ def parse_since(text: str, now: float) -> float:
     """
     if found := re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([smhdw])", text.strip()):
         return now - float(found[1]) * _UNITS_S[found[2]]
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ConfigError(f"--since {text!r}: write 30d, 12h, 90m, 2w or a date such as 2026-11-01") from None
-    at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    at = parse_moment(text, refusal=f"--since {text!r}: write 30d, 12h, 90m, 2w or a date such as 2026-11-01")
     if at > now:
         raise ConfigError(f"--since {text}: that is yet to come")
     return at
+
+
+def parse_moment(text: str, *, refusal: str) -> float:
+    """Return a date or an instant as Unix seconds; without a zone it is UTC. Raises `ConfigError(refusal)`."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ConfigError(refusal) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

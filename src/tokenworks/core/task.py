@@ -153,10 +153,15 @@ def seconds_of(budget: str) -> float | None:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else None
 
 
+def require_name(name: str, where: str) -> None:
+    """Raise `ConfigError` where a task cannot be called `name`."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{where} {name!r} must be 1-63 of a-z, 0-9 and '-'")
+
+
 def _check(task: Task, path: Path) -> None:
     """Refuse what is well-typed and still cannot be meant."""
-    if not _NAME.fullmatch(task.name):
-        raise ConfigError(f"{path}: task.name {task.name!r} must be 1-63 of a-z, 0-9 and '-'")
+    require_name(task.name, f"{path}: task.name")
     Label.parse(task.task.label)
     if not 0 < task.check.held_out < 0.9:
         raise ConfigError(f"{path}: check.held_out is {task.check.held_out}; it must lie between 0 and 0.9")

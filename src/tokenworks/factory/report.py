@@ -130,7 +130,7 @@ def _made(task: str, catalog: Catalog, artifacts: ArtifactStore) -> Made | None:
         metric=found.metric,
         figure=found.headline,
         baselines={name: one.headline.value for name, one in found.baselines.items()},
-        verdict=verdict.decision if verdict else "not released",
+        verdict=verdict.decision if verdict else _unjudged(release, version),
         because=verdict.reasons if verdict else (),
         released=f"{release.model}@{release.version}" if release and release.version else "",
         latency_p50_s=_value(found, "latency_p50_s"),
@@ -142,6 +142,11 @@ def _made(task: str, catalog: Catalog, artifacts: ArtifactStore) -> Made | None:
         description=card.get("description", ""),
         notes=found.notes,
     )
+
+
+def _unjudged(release: Release | None, version: ModelVersion) -> str:
+    """Return how a version stands that no verdict of the gate released."""
+    return "by hand" if release is not None and release.version == version.version else "not released"
 
 
 def _verdict(release: Release | None, version: ModelVersion, artifacts: ArtifactStore) -> Verdict | None:

@@ -228,8 +228,10 @@ def check(limit: Limit) -> None:
     """Raise `ConfigError` for a limit that cannot be meant."""
     amounts = {name: getattr(limit, name) for name in AMOUNTS}
     if not limit.bounds and limit.weight is None and limit.priority is None:
-        names = ", ".join((*amounts, "weight", "priority"))
-        raise ConfigError(f"the limit for '{limit.subject}' bounds nothing; give at least one of {names}")
+        raise ConfigError(
+            f"the limit for '{limit.subject}' bounds nothing; give requests or tokens a minute, requests at a time, "
+            "tokens or money a day or a month, a weight or a priority"
+        )
     if limit.weight is not None and not 0 < limit.weight <= MOST_WEIGHT:
         raise ConfigError(f"weight {limit.weight:g} for '{limit.subject}' is not above 0 and at most {MOST_WEIGHT:g}")
     if limit.priority is not None and limit.priority not in NAMES:

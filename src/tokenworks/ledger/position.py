@@ -10,3 +10,6 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
     writer: str
     index: int
+
+    def __str__(self) -> str:
+        return f"{self.writer}:{self.index}"

@@ -46,7 +46,7 @@ def _costs(axes: Axes, given: Inputs, sized: list[Option]) -> None:
     axes.plot(requests, requests / given.volume.requests * hosted_usd(given), label="hosted API", linestyle="--")
     for one in sized:
         axes.plot(requests, monthly(given, one, requests), label=f"{one.kind}: {one.machine}")
-    axes.axvline(given.volume.requests, color="grey", linewidth=0.8)
+    axes.axvline(given.volume.requests, color="grey", linewidth=0.8, label="this workload")
     axes.set(xscale="log", yscale="log", xlabel="requests a month", ylabel="USD a month", title="Cost against volume")
     axes.legend()
     axes.grid(visible=True, which="both", alpha=0.2)
@@ -55,14 +55,18 @@ def _costs(axes: Axes, given: Inputs, sized: list[Option]) -> None:
 def _speeds(axes: Axes, given: Inputs, sized: list[Option]) -> None:
     """The curve of InferenceX: tokens/s of a device over tokens/s of a user, a point for each number at a time."""
     prompt, answer = float(given.trace.prompt.mean()), float(given.trace.answer.mean())
-    for one in sized:
-        of, factor = deployment_of(given, one)
+    standings = [(one.machine, *deployment_of(given, one)) for one in sized]
+    for place, (machine, of, factor) in enumerate(standings):
+        kinds = [one.kind for one, stands in zip(sized, standings, strict=True) if stands == standings[place]]
+        if standings.index(standings[place]) < place:
+            continue  # bought or rented, the same machine is one curve
         most = max(min(of.most_sequences(prompt + answer), 512), 1)
         counts = np.unique(np.geomspace(1, most, 30).round())
         each = tpot_s(of, counts, prompt, answer) * factor
-        label = f"{one.machine} x {of.devices}, {of.precision}"
+        label = f"{', '.join(kinds)}: {machine} x {of.devices}, {of.precision}"
         axes.plot(1 / each, counts / each / of.devices, marker=".", label=label)
-    axes.axvline(1 / given.workload.targets.tpot_p95_s, color="grey", linewidth=0.8)
+    slowest = given.workload.targets.tpot_p95_s
+    axes.axvline(1 / slowest, color="grey", linewidth=0.8, label=f"target: {slowest * 1e3:g} ms a token")
     axes.set(
         xlabel="answer tokens/s of one user", ylabel="answer tokens/s of one device", title="Throughput against speed"
     )

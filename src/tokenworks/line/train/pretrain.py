@@ -161,6 +161,11 @@ def _write_plan(
 
 def _why(taken: Measured, measured: list[Measured], text: _Survey) -> str:
     others = "; ".join(f"{one.parameters / 1e6:.1f} M{_pace(one)} -> {one.expected_loss:.3f}" for one in measured)
+    if len(measured) == 1:
+        return (
+            f"{taken.parameters / 1e6:.1f} M parameters are what {taken.tokens:,} tokens are enough for by the "
+            f"compute-optimal law (own constants){_pace(taken)}; {text.unique_tokens:,} unique tokens"
+        )
     return (
         f"{taken.parameters / 1e6:.1f} M parameters have the lowest loss expected by the data-constrained law "
         f"(Muennighoff 2023, own constants) of those looked at: {others} nats/token; "

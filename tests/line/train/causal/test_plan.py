@@ -66,6 +66,16 @@ def test_the_chosen_size_has_the_lowest_expected_loss_of_those_measured():
     assert len(measured) >= 2
 
 
+@pytest.mark.parametrize("unique", [5e4, 3e6, 1e12])
+def test_a_budget_in_tokens_is_not_spent_on_a_model_that_they_cannot_fill(unique):
+    def taken(tokens):
+        return choose(SHAPES, Budget(kind="tokens", amount=tokens), unique, seconds=1, speed=lambda shape: 1.0)[0]
+
+    assert taken(2e4).width == SHAPES[0].width
+    assert taken(2e6).multiplied < 1e7
+    assert taken(2e4).multiplied <= taken(2e6).multiplied <= taken(2e8).multiplied
+
+
 @pytest.mark.parametrize("budget", [Budget(kind="tokens", amount=2e7), Budget(kind="flops", amount=1e16)])
 def test_a_budget_that_no_clock_counts_measures_only_the_size_that_is_taken(budget):
     tried = []
@@ -76,7 +86,7 @@ def test_a_budget_that_no_clock_counts_measures_only_the_size_that_is_taken(budg
 
     shape, looked_at = choose(SHAPES, budget, 1e12, seconds=1, speed=speed)
     assert tried == [shape]
-    assert len(looked_at) >= 2
+    assert (len(looked_at) == 1) == (budget.kind == "tokens")
     assert [one.width for one in looked_at if one.tokens_per_s] == [shape.width]
     assert min(looked_at, key=lambda one: one.expected_loss).width == shape.width
 

@@ -87,7 +87,8 @@ def choose(
 ) -> tuple[Shape, list[Measured]]:
     """Return the shape with the lowest expected loss, and the candidates measured on the way.
 
-    Starts from the size that the law would take on a machine without overheads and walks towards lower loss. Where
+    Starts from the size that the law would take on a machine without overheads and walks towards lower loss. Of a
+    budget in tokens it takes that size: at equal tokens a larger model always promises less loss, at any price. Where
     the budget is time, `speed` (tokens per second) is measured for each size looked at; else for the one taken, to
     foretell how long it takes. `seconds` is what training itself may take.
     """
@@ -101,7 +102,7 @@ def choose(
 
     place = _first_guess(shapes, budget, unique, seconds)
     best = look(place)
-    for step in (-1, 1):
+    for step in () if budget.kind == "tokens" else (-1, 1):
         while 0 <= place + step < len(shapes) and look(place + step).expected_loss < best.expected_loss:
             place += step
             best = seen[place]
