@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 
 from tokenworks.core.errors import ConfigError
+from tokenworks.planning.batching import Cost, Scheduler
 from tokenworks.planning.calibration import Calibration
 from tokenworks.planning.linear import cost_of, scheduler_of
 from tokenworks.planning.machine import Machine
-from tokenworks.planning.simulate import MOST_REPLICAS, Cost, Outcome, Scheduler, simulate
+from tokenworks.planning.simulate import MOST_REPLICAS, Outcome, simulate
 from tokenworks.planning.step import Deployment
 from tokenworks.planning.trace import Trace
 from tokenworks.planning.workload import Targets

@@ -9,8 +9,9 @@ import pytest
 
 from tokenworks.core.errors import TokenworksError
 from tokenworks.factory.planning.here import Here, check, measure, scaled
+from tokenworks.planning.batching import Cost
 from tokenworks.planning.fitting import Fitted
-from tokenworks.planning.simulate import Cost, simulate
+from tokenworks.planning.simulate import simulate
 from tokenworks.planning.trace import Trace
 
 
@@ -45,8 +46,9 @@ def test_a_real_engine_is_measured_and_its_predictions_are_held_against_it(tiny_
     pytest.importorskip("openvino_genai", reason="the extra 'generate' is not installed")
     here = measure(tiny_llama, most=4, rounds=1)
     cost = here.fitted.cost
-    assert len(cost.step_s) == 5
-    assert min(cost.step_s) > 0
+    assert len(cost.step_s) > 4
+    assert min(cost.step_s[1:]) > 0
+    assert cost.serve_s > 0
     # A batch of four is cheaper than four times one: that is why engines batch.
     assert cost.step_s[4] < 4 * cost.step_s[1]
     found = check(here, trace(), seconds=2)
