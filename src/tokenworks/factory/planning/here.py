@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -63,8 +64,18 @@ class Here(msgspec.Struct, frozen=True, kw_only=True):
         return Served(cost=self.fitted.cost, scheduler=self.scheduler, how=how, error=ERROR)
 
 
+@dataclass(frozen=True)
+class Played:
+    """A piece of a trace, and what came: as fast as `most` callers ask it, and at a pace that the engine keeps."""
+
+    full: Trace
+    paced: Trace
+    at_once: Sequence[Answered]
+    on_pace: Sequence[Answered]
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """What was predicted for a piece of a trace before it was played, and what came."""
+    """What is predicted for a piece of a trace, from nothing of it but when it asks for how much, and what came."""
 
     requests: int
     seconds: float
@@ -82,9 +93,28 @@ def measure(folder: Path, *, threads: int = 0, most: int = 32, rounds: int = ROU
 
 
 def check(here: Here, trace: Trace, *, seconds: float, threads: int = 0, seed: int = 0) -> Check:
-    """Predict and then play `seconds` of `trace`, scaled to this machine: at full speed, and at 60 % of it on time."""
-    full, paced = scaled(here, trace, seconds)
-    return asyncio.run(_check(here, full, paced, threads, seed))
+    """Play `seconds` of `trace`, scaled to this machine, and hold what `here` predicts against what comes."""
+    return compare(here, play(here, trace, seconds=seconds, threads=threads, seed=seed))
+
+
+def play(here: Here, trace: Trace, *, seconds: float, threads: int = 0, seed: int = 0) -> Played:
+    """Play `seconds` of `trace`, scaled to this machine: at full speed, and at 60 % of it on time."""
+    return asyncio.run(_play(here, *scaled(here, trace, seconds), threads, seed))
+
+
+def compare(here: Here, played: Played) -> Check:
+    """Return what `here` predicts for what was played beside what came."""
+    cost, scheduler = here.fitted.cost, here.scheduler
+    fast, calm = simulate_callers(played.full, cost, scheduler, here.most), simulate(played.paced, cost, scheduler)
+    return Check(
+        requests=len(played.full) + len(played.paced),
+        seconds=took(played.at_once) + took(played.on_pace),
+        figures={
+            "tokens_per_s at full speed": (fast.tokens_per_s, _tokens_per_s(played.at_once)),
+            "tokens_per_s on time": (calm.tokens_per_s, _tokens_per_s(played.on_pace)),
+            **_percentiles(calm, played.on_pace),
+        },
+    )
 
 
 def scaled(here: Here, trace: Trace, seconds: float) -> tuple[Trace, Trace]:
@@ -133,23 +163,12 @@ async def _warm(server: Server, words: Words) -> None:
     await at_a_time(server, words.questions([SHORT] * 4, [16] * 4), 2)
 
 
-async def _check(here: Here, full: Trace, paced: Trace, threads: int, seed: int) -> Check:
-    cost, scheduler = here.fitted.cost, here.scheduler
-    fast, calm = simulate_callers(full, cost, scheduler, here.most), simulate(paced, cost, scheduler)
+async def _play(here: Here, full: Trace, paced: Trace, threads: int, seed: int) -> Played:
     words = Words(Path(here.folder), seed=seed + 2)
     async with embedded(Path(here.folder), threads=threads, most=here.most) as server:
         await _warm(server, words)
         at_once = await at_a_time(server, words.trace(full), here.most)
-        on_pace = await on_time(server, words.trace(paced))
-    return Check(
-        requests=len(full) + len(paced),
-        seconds=took(at_once) + took(on_pace),
-        figures={
-            "tokens_per_s at full speed": (fast.tokens_per_s, _tokens_per_s(at_once)),
-            "tokens_per_s on time": (calm.tokens_per_s, _tokens_per_s(on_pace)),
-            **_percentiles(calm, on_pace),
-        },
-    )
+        return Played(full, paced, at_once, await on_time(server, words.trace(paced)))
 
 
 def _tokens_per_s(found: Sequence[Answered]) -> float:
