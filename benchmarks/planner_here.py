@@ -16,6 +16,7 @@ import os
 import platform
 import statistics
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,14 @@ def main() -> None:
     options.add_argument("--model", type=Path, required=True)
     options.add_argument("--check", type=float, default=60.0)
     options.add_argument("--times", type=int, default=3)
+    options.add_argument("--pause", type=float, default=0.0, help="seconds between two times, where others wait")
     options.add_argument("--conditions", default="", help="what else is to be known of the machine meanwhile")
     options.add_argument("--out", type=Path, default=RESULTS)
     chosen = options.parse_args()
     trace = read_trace(chosen.trace).busiest()
     found: dict[str, Any] = {"machine": _machine(chosen.conditions), "check_s": chosen.check, "times": []}
     for number in range(chosen.times):
+        time.sleep(chosen.pause if number else 0.0)
         here = measure(chosen.model)
         played = play(here, trace, seconds=chosen.check, seed=number)
         found["times"].append(_one(here, played))
