@@ -117,6 +117,7 @@ def _one(here: Here, played: Played) -> dict[str, Any]:
             "serve_s": cost.serve_s,
             "rounds": here.fitted.rounds,
             "error": here.fitted.error,
+            "slowed": here.fitted.slowed,
         },
     }
 

@@ -8,7 +8,7 @@ import pytest
 
 from tokenworks.core.errors import DataError
 from tokenworks.planning.batching import Cost, Scheduler
-from tokenworks.planning.fitting import Decoded, Ended, Joined, Read, fit
+from tokenworks.planning.fitting import Decoded, Ended, Joined, Read, fit, slowed
 from tokenworks.planning.simulate import simulate
 from tokenworks.planning.trace import Trace
 
@@ -117,3 +117,19 @@ def test_tokens_of_the_past_cost_what_was_measured_with_as_many_sequences():
     assert cost.context_s[1] > cost.context_s[4]
     assert cost.context_s[1] > cost.context_s[2] > cost.context_s[4]
     assert cost.context_s[8] == cost.context_s[4]
+
+
+def test_what_medians_forget_is_in_the_sum_of_all_loads():
+    decoded, read, ended, joined = probed()
+    found = fit(decoded, read, 32, step_tokens=256, ended=ended, joined=joined)
+    slow = slowed(found, took_s=110.0, predicted_s=100.0)
+    load = Trace(np.linspace(0, 3, 20), np.full(20, 300), np.full(20, 50))
+    once, again = (simulate(load.faster(speed), one.cost, SCHEDULER) for speed, one in ((1.0, found), (1 / 1.1, slow)))
+    assert again.latency_s == pytest.approx(once.latency_s * 1.1)
+    assert slow.slowed == pytest.approx(1.1)
+
+
+def test_no_machine_is_faster_than_its_medians():
+    decoded, read = measured()
+    found = fit(decoded, read, most=8)
+    assert slowed(found, took_s=80.0, predicted_s=100.0) == found

@@ -59,6 +59,21 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     cost: Cost
     error: float
     rounds: int = 0  # steps that a request lets pass on its way into a busy batch
+    slowed: float = 1.0  # by what all loads took longer together than medians say: it is in the cost already
+
+
+def slowed(fitted: Fitted, took_s: float, predicted_s: float) -> Fitted:
+    """Return `fitted` for a machine on which loads took `took_s` in all where `fitted` says `predicted_s`.
+
+    Medians forget what happens now and then; the sum of all loads does not. Never below what the medians say.
+    """
+    factor = max(took_s / predicted_s, 1.0)
+    cost = fitted.cost
+    times = {name: getattr(cost, name) * factor for name in ("prompt_s", "pair_s", "change_s", "serve_s")}
+    steps = tuple(one * factor for one in cost.step_s)
+    slopes = tuple(one * factor for one in cost.context_s)
+    cost = msgspec.structs.replace(cost, step_s=steps, context_s=slopes, **times)
+    return msgspec.structs.replace(fitted, cost=cost, slowed=fitted.slowed * factor)
 
 
 def fit(

@@ -9,18 +9,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from tokenworks.factory.planning.asking import Answered, Server, at_a_time, on_time
 from tokenworks.factory.planning.words import Words
-from tokenworks.planning.fitting import Decoded, Ended, Fitted, Joined, Read, fit
+from tokenworks.planning.batching import Cost, Scheduler
+from tokenworks.planning.fitting import Decoded, Ended, Fitted, Joined, Read, fit, slowed
+from tokenworks.planning.simulate import simulate_callers
+from tokenworks.planning.trace import Trace
 
 COUNTS = (1, 2, 4, 8, 16, 32)  # sequences at a time
 SHORT, ANSWER = 16, 96  # tokens
 AFTER, APART = 8, 2  # tokens of the shortest answer, and steps between two ends
 JOINING = 5  # prompts that come to a running batch: far enough apart not to wait for each other
 JOINED_ANSWER = 160  # tokens of those they come to
+
+
+class Load(NamedTuple):
+    """So many sequences alike, begun at once, and what they took."""
+
+    callers: int
+    prompt: int
+    answer: int
+    took_s: float
+
+    def predicted_s(self, cost: Cost, scheduler: Scheduler) -> float:
+        """Return what the simulation says of it."""
+        trace = Trace(np.zeros(self.callers), np.full(self.callers, self.prompt), np.full(self.callers, self.answer))
+        return simulate_callers(trace, cost, scheduler, self.callers).end_s
 
 
 @dataclass
@@ -36,6 +54,7 @@ class Probes:
     read: list[Read] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     joined: list[Joined] = field(default_factory=list)
+    loads: list[Load] = field(default_factory=list)
 
     async def round(self) -> None:
         """Load the engine with everything once."""
@@ -55,7 +74,7 @@ class Probes:
 
     def fitted(self) -> Fitted:
         """Return the cost that what was seen so far makes."""
-        return fit(
+        found = fit(
             _steps_middle(self.decoded),
             _read_middle(self.read),
             self.step_tokens,
@@ -63,6 +82,9 @@ class Probes:
             ended=self.ended,
             joined=self.joined,
         )
+        scheduler = Scheduler(sequences=self.step_tokens, step_tokens=self.step_tokens, rounds=found.rounds)
+        predicted_s = sum(load.predicted_s(found.cost, scheduler) for load in self.loads)
+        return slowed(found, sum(load.took_s for load in self.loads), predicted_s)
 
     def _lengths(self) -> list[int]:
         """Return lengths of prompts on both sides of where another step is needed."""
@@ -84,6 +106,7 @@ class Probes:
         answer = min(ANSWER, (self.room - prompt) // 2)
         short = max(answer // 8, 1)
         took = [await self._took(count, prompt, [length] * count) for length in (short, answer)]
+        self.loads.append(Load(count, prompt, answer, took[1]))
         step = max(took[1] - took[0], 1e-6) / (answer - short)
         return Decoded(running=count, context=prompt + (short + answer) / 2, step_s=step)
 
@@ -102,6 +125,7 @@ class Probes:
         """Return what prompts of `length` are like that come at any moment to `count` sequences being written."""
         answer = min(JOINED_ANSWER, self.room - prompt - 1)
         alone_s = await self._took(count, prompt, [answer] * count)
+        self.loads.append(Load(count, prompt, answer, alone_s))
         written = asyncio.create_task(self._took(count, prompt, [answer] * count))
         begun_s = alone_s * 0.4  # by then all that are to be joined are being written
         await asyncio.sleep(begun_s)
