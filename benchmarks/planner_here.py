@@ -88,7 +88,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"are played: {runs[0]['requests']} requests, bursts of {runs[0]['burstiness']:.1f} (CV of gaps), "
         f"{runs[0]['busy']:.0%} of the time busy.",
         "",
-        "| predicted with | " + " | ".join(name.replace("_s", "") for name in names) + " |",
+        "| predicted with | " + " | ".join(name.replace("_per_s", " per s").removesuffix("_s") for name in names) + " |",
         "|---|" + "---:|" * len(names),
     ]
     for variant in runs[0]["predicted"]:
