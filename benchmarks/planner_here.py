@@ -88,7 +88,9 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"are played: {runs[0]['requests']} requests, bursts of {runs[0]['burstiness']:.1f} (CV of gaps), "
         f"{runs[0]['busy']:.0%} of the time busy.",
         "",
-        "| predicted with | " + " | ".join(name.replace("_per_s", " per s").removesuffix("_s") for name in names) + " |",
+        "| predicted with | "
+        + " | ".join(name.replace("_per_s", " per s").removesuffix("_s") for name in names)
+        + " |",
         "|---|" + "---:|" * len(names),
     ]
     for variant in runs[0]["predicted"]:
@@ -140,6 +142,8 @@ def _off(pair: tuple[float, float]) -> float:
 def _machine(conditions: str) -> str:
     models = {line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")}
     name = next(iter(models)).partition(": ")[2] if models else platform.machine()
+    if conditions:  # a machine is named for what it does by itself
+        name = "a machine not by itself"
     said = f"{name}, {len(os.sched_getaffinity(0))} cores, a load of {os.getloadavg()[0]:.1f} at the beginning"
     return f"{said} ({conditions})" if conditions else said
 
