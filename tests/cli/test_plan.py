@@ -9,6 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tokenworks.cli.main import app
+from tokenworks.cli.plan import calibration_lines
+from tokenworks.factory.planning.here import Here
+from tokenworks.planning.batching import Cost
+from tokenworks.planning.fitting import Fitted
 
 WORKLOAD = """
 model = "qwen3-8b"
@@ -67,3 +71,11 @@ def test_what_cannot_be_planned_for_says_what_to_give(tmp_path, arguments, said)
 
 def test_calibrating_nothing_says_what_to_name(tmp_path, trace):
     assert "--engine-model" in str(run(tmp_path, "--trace", trace, "--calibrate").exception)
+
+
+@pytest.mark.parametrize(("slowed", "said"), [(1.0, False), (1.12, True)])
+def test_a_machine_that_does_something_else_meanwhile_is_told_of(slowed, said):
+    cost = Cost(step_s=(0.01,) * 33, context_s=(0.0,) * 33, prompt_s=1e-4)
+    fitted = Fitted(cost=cost, error=0.02, slowed=slowed)
+    lines = calibration_lines(Here(folder="mine", fitted=fitted, context_length=512, most=32), None)
+    assert any("12% longer in all" in line for line in lines) == said

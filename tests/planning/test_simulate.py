@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenworks.core.errors import ConfigError
-from tokenworks.planning.simulate import Cost, Scheduler, simulate
+from tokenworks.planning.batching import Cost, Scheduler
+from tokenworks.planning.simulate import simulate, simulate_callers
 from tokenworks.planning.trace import Trace
 
 COST = Cost(
@@ -21,36 +23,49 @@ COST = Cost(
     request_s=0.05,
     answer_s=0.01,
 )
+SLOWED = msgspec.structs.replace(COST, change_s=0.007, serve_s=0.003)
 
 
 def every_step(trace, cost, scheduler):
     """Return TTFT and latency of each request, one step of the engine after the other."""
-    waiting = list(zip(trace.arrival_s, range(len(trace)), trace.prompt, trace.answer, strict=True))
-    reading, running, now = [], [], 0.0
+    coming = list(zip(trace.arrival_s, range(len(trace)), trace.prompt, trace.answer, strict=True))
+    waiting, reading, running, now, steps, size = [], [], [], 0.0, 0, 0
     first, last = np.zeros(len(trace)), np.zeros(len(trace))
-    while waiting or reading or running:
-        if not reading and not running:
-            now = max(now, waiting[0][0])
-        while waiting and waiting[0][0] <= now and len(reading) + len(running) < scheduler.sequences:
-            held = sum(p + a for _, p, a, _ in reading) + sum(p + a for _, p, a, _ in running)
-            if held + waiting[0][2] + waiting[0][3] > scheduler.cache_tokens:
+    while coming or waiting or reading or running:
+        if not waiting and not reading and not running:
+            now = max(now, coming[0][0])
+        while coming and coming[0][0] <= now:
+            at, number, prompt, answer = coming.pop(0)
+            due = steps
+            if scheduler.rounds and (waiting or reading or running):
+                due += scheduler.rounds + (at >= now)
+            waiting.append((number, prompt, answer, due))
+        while waiting and len(reading) + len(running) < scheduler.sequences:
+            whole = scheduler.keeps == "whole"
+            held = sum(p + a * whole for _, p, a, _ in reading) + sum(p + (a if whole else n) for _, p, a, n in running)
+            number, prompt, answer, due = waiting[0]
+            needed = prompt + (answer if whole else 1)
+            if held + needed > scheduler.cache_tokens or (due > steps and (reading or running)):
                 break
-            _, number, prompt, answer = waiting.pop(0)
+            waiting.pop(0)
+            now += cost.serve_s
             reading.append([number, prompt, answer, 0])
         count = len(running)
         context = sum(prompt + made for _, prompt, _, made in running)
         seconds = cost.step_s[count] + cost.context_s[count] * context
-        room, done = max(scheduler.step_tokens - count, 1), []
+        room, done, tokens = max(scheduler.step_tokens - count, 1), [], count
         for one in reading:
             part = min(one[1] - one[3], room)
             seconds += part * cost.prompt_s + part * (one[3] + part / 2) * cost.pair_s
             one[3] += part
             room -= part
+            tokens += part
             if one[3] == one[1]:
                 done.append(one)
             if not room:
                 break
-        now += seconds
+        now += seconds + cost.change_s * (tokens != size)
+        size, steps = tokens, steps + 1
         for one in running:
             one[3] += 1
         for one in done:
@@ -68,14 +83,19 @@ def every_step(trace, cost, scheduler):
     st.integers(1, 8),
     st.integers(16, 400),
     st.sampled_from([400.0, 1000.0, float("inf")]),
+    st.integers(0, 3),
+    st.sampled_from([COST, SLOWED]),
+    st.sampled_from(["whole", "grown"]),
 )
-@settings(max_examples=60, deadline=None)
-def test_taking_steps_together_changes_nothing(requests, sequences, step_tokens, cache_tokens):
+@settings(max_examples=100, deadline=None)
+def test_taking_steps_together_changes_nothing(requests, sequences, step_tokens, cache_tokens, rounds, cost, keeps):
     gaps, prompts, answers = zip(*requests, strict=True)
     trace = Trace(np.cumsum(gaps) - gaps[0], np.array(prompts), np.array(answers))
-    scheduler = Scheduler(sequences=sequences, step_tokens=step_tokens, cache_tokens=cache_tokens)
-    found = simulate(trace, COST, scheduler)
-    ttft, latency = every_step(trace, COST, scheduler)
+    scheduler = Scheduler(
+        sequences=sequences, step_tokens=step_tokens, cache_tokens=cache_tokens, keeps=keeps, rounds=rounds
+    )
+    found = simulate(trace, cost, scheduler)
+    ttft, latency = every_step(trace, cost, scheduler)
     assert found.ttft_s == pytest.approx(ttft, rel=1e-6, abs=1e-9)
     assert found.latency_s == pytest.approx(latency, rel=1e-6, abs=1e-9)
 
@@ -119,3 +139,40 @@ def test_a_request_that_fits_nowhere_is_refused():
 def test_no_replica_is_refused():
     with pytest.raises(ConfigError, match="at least one"):
         simulate(poisson(10, 1), COST, Scheduler(), 0)
+
+
+def alone(prompt, answer, count=1):
+    return Trace(np.zeros(count), np.full(count, prompt), np.full(count, answer))
+
+
+def test_a_caller_asks_again_when_it_is_answered():
+    found = simulate_callers(alone(100, 20, count=3), COST, Scheduler(), callers=1)
+    once = simulate(alone(100, 20), COST, Scheduler())
+    assert found.latency_s == pytest.approx([float(once.latency_s[0])] * 3)
+    assert found.end_s == pytest.approx(3 * once.end_s + 2 * COST.answer_s)
+
+
+def test_more_callers_than_seats_wait_for_one():
+    found = simulate_callers(alone(100, 20, count=4), COST, Scheduler(sequences=2), callers=4)
+    assert sorted(found.ttft_s)[2] > max(sorted(found.ttft_s)[:2])
+
+
+def test_the_way_into_a_busy_batch_costs_its_steps():
+    asked = Trace(np.array([0.0, 0.2]), np.array([100, 100]), np.array([200, 20]))
+    free, late = (simulate(asked, COST, Scheduler(rounds=rounds)) for rounds in (0, 3))
+    steps = COST.step_s[1] + COST.context_s[1] * 120
+    assert late.ttft_s[1] - free.ttft_s[1] == pytest.approx(3 * steps, rel=0.01)
+    assert late.ttft_s[0] == free.ttft_s[0]
+
+
+def test_a_step_like_the_one_before_is_prepared_already():
+    cost = msgspec.structs.replace(COST, change_s=1.0)
+    prompt, decode, further = (simulate(alone(100, n), cost, Scheduler()).end_s for n in (1, 2, 50))
+    assert prompt > 1.0
+    assert decode - prompt > 1.0
+    assert further - decode < 1.0
+
+
+def test_nobody_asks_with_no_caller():
+    with pytest.raises(ConfigError, match="at least one must ask"):
+        simulate_callers(alone(10, 10), COST, Scheduler(), callers=0)

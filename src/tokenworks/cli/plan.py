@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tokenworks.planning.trace import Trace
     from tokenworks.planning.workload import Workload
 
+CALM = 1.05  # by what loads may take longer in all than each alone on a machine that does nothing else
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
@@ -117,6 +119,8 @@ def calibration_lines(here: Here, checked: Check | None) -> list[str]:
         f"measured {here.folder}: tokens/s {speed}; prompts {1 / cost.prompt_s if cost.prompt_s else 0:,.0f} tokens/s; "
         f"the fit is off by {here.fitted.error:.1%} (median)"
     ]
+    if here.fitted.slowed > CALM:
+        out.append(f"  loads took {here.fitted.slowed - 1:.0%} longer in all than each alone: what else runs here?")
     if checked is not None:
         out.append(f"held-back piece of the trace, {checked.requests} requests in {checked.seconds:.0f} s:")
         for name, (predicted, real) in checked.figures.items():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tokenworks.planning.batching import Cost, Scheduler
 from tokenworks.planning.calibration import Calibration
-from tokenworks.planning.simulate import Cost, Scheduler
 from tokenworks.planning.step import PRIORS, Deployment, Priors, decode_s, overhead_s, prefill_s, weights_s
 from tokenworks.planning.trace import Trace
 

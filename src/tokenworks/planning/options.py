@@ -164,7 +164,9 @@ def _best(given: Inputs, bare: Deployment, kind: str) -> Option:
         machine = _machine(given, name)
         for of in deployments(bare, machine, choice.devices):
             by = served(of, given.trace, calibration_of(of, choice.measured))
-            if by is not None and (speed := steady(by.cost, given.trace, given.workload.targets)):
+            if by is not None and (
+                speed := steady(by.cost, given.trace, given.workload.targets, by.scheduler.cache_tokens)
+            ):
                 price = machine.price_usd if kind == "bought" else machine.rent_usd_h
                 ranked.append((_need(given, speed) * of.devices * (price or 0.0), name, of.tensor))
     tried = [

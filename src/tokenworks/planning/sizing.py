@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 
 from tokenworks.core.errors import ConfigError
+from tokenworks.planning.batching import Cost, Scheduler
 from tokenworks.planning.calibration import Calibration
 from tokenworks.planning.linear import cost_of, scheduler_of
 from tokenworks.planning.machine import Machine
-from tokenworks.planning.simulate import MOST_REPLICAS, Cost, Outcome, Scheduler, simulate
+from tokenworks.planning.simulate import MOST_REPLICAS, Outcome, simulate
 from tokenworks.planning.step import Deployment
 from tokenworks.planning.trace import Trace
 from tokenworks.planning.workload import Targets
@@ -86,7 +87,7 @@ def size(of: Deployment, trace: Trace, targets: Targets, by: Served) -> Sized | 
             copies, found = middle, trial
         else:
             low = middle
-    return _sized(of, copies, found, trace, targets, cost)
+    return _sized(of, copies, found, trace, targets, by)
 
 
 def keeps(found: Outcome, targets: Targets) -> bool:
@@ -98,17 +99,18 @@ def keeps(found: Outcome, targets: Targets) -> bool:
     )
 
 
-def steady(cost: Cost, trace: Trace, targets: Targets) -> float:
+def steady(cost: Cost, trace: Trace, targets: Targets, cache_tokens: float = math.inf) -> float:
     """Return the answer tokens per second of a copy in the steady state with the most requests that keep the target.
 
     Each of the others begins anew once per answer, and its prompt is read in between.
     """
     prompt, answer = float(trace.prompt.mean()), float(trace.answer.mean())
     counts = np.arange(1, len(cost.step_s))
+    fits = counts * (prompt + answer / 2) <= cache_tokens
     step = np.array(cost.step_s[1:]) + np.array(cost.context_s[1:]) * counts * (prompt + answer / 2)
     reading = prompt * cost.prompt_s + prompt**2 / 2 * cost.pair_s
     each = step + (counts - 1) * reading / answer
-    able = each <= targets.tpot_p95_s * SPARE
+    able = fits & (each <= targets.tpot_p95_s * SPARE)
     return float(np.where(able, counts / each, 0).max()) if able.any() else 0.0
 
 
@@ -152,7 +154,7 @@ def _tried(trace: Trace, cost: Cost, scheduler: Scheduler, copies: int) -> Outco
     return simulate(trace.first(math.ceil(ENOUGH / share)), cost, scheduler, copies)
 
 
-def _sized(of: Deployment, copies: int, found: Outcome, trace: Trace, targets: Targets, cost: Cost) -> Sized:
+def _sized(of: Deployment, copies: int, found: Outcome, trace: Trace, targets: Targets, by: Served) -> Sized:
     return Sized(
         deployment=of,
         copies=copies,
@@ -164,5 +166,5 @@ def _sized(of: Deployment, copies: int, found: Outcome, trace: Trace, targets: T
         latency_p95_s=found.percentile("latency_s", 0.95),
         peak_utilisation=found.utilisation,
         peak_tokens_per_s=found.tokens_per_s,
-        full_tokens_per_s=steady(cost, trace, targets),
+        full_tokens_per_s=steady(by.cost, trace, targets, by.scheduler.cache_tokens),
     )

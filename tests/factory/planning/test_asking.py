@@ -56,6 +56,15 @@ def question(at=0.0):
     return Question(at_s=at, prompt="hello", answer_tokens=3)
 
 
+async def test_an_answer_has_ended_with_its_last_byte_however_late_the_server_closes():
+    async def closes_late(writer):
+        await answers(writer)
+        await asyncio.sleep(1.0)
+
+    (one,), _ = await asked(closes_late, lambda server: at_a_time(server, [question()], 1))
+    assert one.ttft_s < one.latency_s < one.ttft_s + 1.0
+
+
 async def test_the_first_token_is_the_first_with_text_and_the_usage_is_the_servers():
     (one,), ((head, body),) = await asked(answers, lambda server: at_a_time(server, [question()], 1), key="k")
     assert (one.prompt_tokens, one.answer_tokens, one.joules) == (7, 3, 1.5)

@@ -80,12 +80,11 @@ class Server:
         try:
             writer.write(self._request(question))
             async with asyncio.timeout(self.timeout_s):
-                first, received = await _received(reader)
+                first, ended, received = await _received(reader)
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             raise EngineError(f"{self.url} broke off or was silent: {error!r}") from None
         finally:
             writer.close()
-        ended = time.monotonic()
         usage, spent = _usage(received, self.url)
         return Answered(
             asked_s=asked - origin,
@@ -147,15 +146,20 @@ async def at_a_time(server: Server, questions: Sequence[Question], count: int) -
     return found
 
 
-async def _received(reader: asyncio.StreamReader) -> tuple[float, bytes]:
-    """Return when the first text came, and everything."""
-    first, parts = 0.0, []
+async def _received(reader: asyncio.StreamReader) -> tuple[float, float, bytes]:
+    """Return when the first text came, when the last of all came, and everything.
+
+    That a server closes the connection later is no part of the answer's time.
+    """
+    first, last, parts = 0.0, 0.0, []
     while part := await reader.read(1 << 16):
+        last = time.monotonic()
         parts.append(part)
         # A first event without text (a role, an empty piece) is not the first token.
         if not first and b'"text":' in part and b'"text":""' not in part.replace(b'": "', b'":"'):
-            first = time.monotonic()
-    return first or time.monotonic(), b"".join(parts)
+            first = last
+    last = last or time.monotonic()
+    return first or last, last, b"".join(parts)
 
 
 def _usage(received: bytes, url: str) -> tuple[dict[str, int], Spent]:

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from tokenworks.core.errors import ConfigError
-from tokenworks.factory.planning.asking import Answered, Question, Server, at_a_time, on_time
+from tokenworks.factory.planning.asking import Answered, Server, at_a_time, on_time
+from tokenworks.factory.planning.probing import SHORT, Probes, took
+from tokenworks.factory.planning.words import Words
+from tokenworks.planning.batching import Scheduler
 from tokenworks.planning.configs import read_config
-from tokenworks.planning.fitting import Decoded, Fitted, Read, fit
-from tokenworks.planning.simulate import Outcome, Scheduler, simulate
+from tokenworks.planning.fitting import Fitted
+from tokenworks.planning.simulate import Outcome, simulate, simulate_callers
 from tokenworks.planning.sizing import Served
 from tokenworks.planning.trace import Trace
 from tokenworks.serving.child import host_command, spawn
 from tokenworks.serving.choose import choose_engine
 from tokenworks.serving.engine import Options
-from tokenworks.serving.folder import open_folder
+from tokenworks.serving.folder import ModelFolder, open_folder
 
-COUNTS = (1, 2, 4, 8, 16, 32)  # sequences at a time
-SHORT, ANSWER = 16, 96  # tokens
-ROUNDS = 3
+ROUNDS = 6
 STEP_TOKENS = 256  # of the embedded engine: serving/engines/openvino.py
 ERROR = 0.15  # that its predictions are held to: docs/planner.md
 LOAD = 0.6  # of what the engine can do, at which a piece of the trace is played
@@ -38,22 +40,42 @@ class Here(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     fitted: Fitted
     context_length: int
-    most: int
+    most: int  # sequences at a time that were measured; more are taken to cost as much more each as the last of these
+    cache_tokens: float = math.inf
 
     @property
     def scheduler(self) -> Scheduler:
-        """Return how the embedded engine fills its steps."""
-        return Scheduler(sequences=self.most, step_tokens=STEP_TOKENS)
+        """Return how the embedded engine fills its steps: its tokens and its cache bound them, not a number of seats.
+
+        That the library seats more than `max_num_seqs` where prompts are read in chunks is measured (decision 0396).
+        """
+        return Scheduler(
+            sequences=STEP_TOKENS,
+            step_tokens=STEP_TOKENS,
+            cache_tokens=self.cache_tokens,
+            keeps="grown",
+            rounds=self.fitted.rounds,
+        )
 
     @property
     def served(self) -> Served:
-        """Return what the planner needs of it. Requests longer than its context are none of its work."""
-        scheduler = msgspec.structs.replace(self.scheduler, cache_tokens=float(self.most * self.context_length))
-        return Served(cost=self.fitted.cost, scheduler=scheduler, how="a minute of measuring this machine", error=ERROR)
+        """Return what the planner needs of it."""
+        how = "a minute of measuring this machine"
+        return Served(cost=self.fitted.cost, scheduler=self.scheduler, how=how, error=ERROR)
+
+
+@dataclass(frozen=True)
+class Played:
+    """A piece of a trace, and what came: as fast as `most` callers ask it, and at a pace that the engine keeps."""
+
+    full: Trace
+    paced: Trace
+    at_once: Sequence[Answered]
+    on_pace: Sequence[Answered]
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """What was predicted for a piece of a trace before it was played, and what came."""
+    """What is predicted for a piece of a trace, from nothing of it but when it asks for how much, and what came."""
 
     requests: int
     seconds: float
@@ -61,8 +83,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def errors(self) -> dict[str, float]:
-        """Return how far each prediction is off, as a share."""
-        return {name: abs(predicted / measured - 1) for name, (predicted, measured) in self.figures.items()}
+        """Return how far each prediction is off, as a share; of a figure that was nothing there is none."""
+        return {name: abs(predicted / measured - 1) for name, (predicted, measured) in self.figures.items() if measured}
 
 
 def measure(folder: Path, *, threads: int = 0, most: int = 32, rounds: int = ROUNDS) -> Here:
@@ -71,9 +93,28 @@ def measure(folder: Path, *, threads: int = 0, most: int = 32, rounds: int = ROU
 
 
 def check(here: Here, trace: Trace, *, seconds: float, threads: int = 0, seed: int = 0) -> Check:
-    """Predict and then play `seconds` of `trace`, scaled to this machine: at full speed, and at 60 % of it on time."""
-    full, paced = scaled(here, trace, seconds)
-    return asyncio.run(_check(here, full, paced, threads, seed))
+    """Play `seconds` of `trace`, scaled to this machine, and hold what `here` predicts against what comes."""
+    return compare(here, play(here, trace, seconds=seconds, threads=threads, seed=seed))
+
+
+def play(here: Here, trace: Trace, *, seconds: float, threads: int = 0, seed: int = 0) -> Played:
+    """Play `seconds` of `trace`, scaled to this machine: at full speed, and at 60 % of it on time."""
+    return asyncio.run(_play(here, *scaled(here, trace, seconds), threads, seed))
+
+
+def compare(here: Here, played: Played) -> Check:
+    """Return what `here` predicts for what was played beside what came."""
+    cost, scheduler = here.fitted.cost, here.scheduler
+    fast, calm = simulate_callers(played.full, cost, scheduler, here.most), simulate(played.paced, cost, scheduler)
+    return Check(
+        requests=len(played.full) + len(played.paced),
+        seconds=took(played.at_once) + took(played.on_pace),
+        figures={
+            "tokens_per_s at full speed": (fast.tokens_per_s, _tokens_per_s(played.at_once)),
+            "tokens_per_s on time": (calm.tokens_per_s, _tokens_per_s(played.on_pace)),
+            **_percentiles(calm, played.on_pace),
+        },
+    )
 
 
 def scaled(here: Here, trace: Trace, seconds: float) -> tuple[Trace, Trace]:
@@ -84,7 +125,8 @@ def scaled(here: Here, trace: Trace, seconds: float) -> tuple[Trace, Trace]:
     room = here.context_length - 1
     factor = min(1.0, room / float(np.quantile(trace.prompt + trace.answer, 0.99)))
     short = trace.shorter(factor, prompt_most=room - room // 4, answer_most=room // 4)
-    each = simulate(_at_once(short.first(200)), here.fitted.cost, here.scheduler).end_s / min(len(short), 200)
+    first = short.first(200)
+    each = simulate_callers(first, here.fitted.cost, here.scheduler, here.most).end_s / len(first)
     paced = short.first(max(int(seconds / 2 / each * LOAD), 10))
     pace = paced.span_s / (len(paced) * each / LOAD)
     return _at_once(short.first(max(int(seconds / 2 / each), 10))), paced.faster(pace)
@@ -93,71 +135,44 @@ def scaled(here: Here, trace: Trace, seconds: float) -> tuple[Trace, Trace]:
 async def _measure(folder: Path, threads: int, most: int, rounds: int) -> Here:
     model = open_folder(folder)
     read_config(folder)  # a model whose shape is not understood is not planned with
-    room = model.context_length
     async with embedded(folder, threads=threads, most=most) as server:
-        words = _Words(folder, seed=1)
-        await at_a_time(server, words.questions([SHORT] * 4, [16] * 4), 2)  # warm
-        decoded: list[Decoded] = []
+        words = Words(folder, seed=1)
+        await _warm(server, words)
+        probes = Probes(server, words, model.context_length, most, STEP_TOKENS)
         for _ in range(rounds):
-            for count in (one for one in COUNTS if one <= most):
-                decoded.append(await _decoded(server, words, count, SHORT, min(ANSWER, room - SHORT - 1)))
-            decoded.append(await _decoded(server, words, 4, room // 2, min(ANSWER, room // 4)))
-        read = []
-        for length in [length for length in (16, 64, 128, 256, 512, 1024) if length < room]:
-            found = [
-                one for _ in range(rounds) for one in await at_a_time(server, words.questions([length] * 2, [2] * 2), 1)
-            ]
-            middle = float(np.median([one.ttft_s for one in found]))
-            read.append(Read(tokens=found[0].prompt_tokens, ttft_s=middle))
-    middles = _medians(decoded)
+            await probes.round()
     return Here(
         folder=str(folder),
-        fitted=fit(middles, read, most),
-        context_length=room,
+        fitted=probes.fitted(),
+        context_length=model.context_length,
         most=most,
+        cache_tokens=_cache_tokens(model, most),
     )
 
 
-async def _decoded(server: Server, words: _Words, count: int, prompt: int, answer: int) -> Decoded:
-    """Return what the tokens between a short and a long answer took: no client's look at a first token is in it."""
-    short = max(answer // 8, 1)
-    took = [
-        _end(await at_a_time(server, words.questions([prompt] * count, [length] * count), count))
-        for length in (short, answer)
-    ]
-    step = max(took[1] - took[0], 1e-6) / (answer - short)
-    return Decoded(running=count, context=prompt + (short + answer) / 2, step_s=step)
+def _cache_tokens(model: ModelFolder, most: int) -> float:
+    """Return how many tokens the embedded engine has room for; what other engines have is not known."""
+    if choose_engine(model.path) != "openvino":
+        return math.inf
+    from tokenworks.serving.engines._openvino_library import BLOCK_TOKENS, choose_precision, kv_blocks  # heavy
+
+    return float(kv_blocks(model, most, 4 if choose_precision("auto") == "f32" else 2) * BLOCK_TOKENS)
 
 
-def _medians(decoded: Sequence[Decoded]) -> list[Decoded]:
-    kinds = sorted({(one.running, one.context) for one in decoded})
-    return [
-        Decoded(
-            running=running,
-            context=context,
-            step_s=float(np.median([d.step_s for d in decoded if (d.running, d.context) == (running, context)])),
-        )
-        for running, context in kinds
-    ]
+async def _warm(server: Server, words: Words) -> None:
+    await at_a_time(server, words.questions([SHORT] * 4, [16] * 4), 2)
 
 
-async def _check(here: Here, full: Trace, paced: Trace, threads: int, seed: int) -> Check:
-    cost, scheduler = here.fitted.cost, here.scheduler
-    words = _Words(Path(here.folder), seed=seed + 2)
+async def _play(here: Here, full: Trace, paced: Trace, threads: int, seed: int) -> Played:
+    words = Words(Path(here.folder), seed=seed + 2)
     async with embedded(Path(here.folder), threads=threads, most=here.most) as server:
-        await at_a_time(server, words.questions([SHORT] * 4, [16] * 4), 2)
+        await _warm(server, words)
         at_once = await at_a_time(server, words.trace(full), here.most)
-        on_pace = await on_time(server, words.trace(paced))
-    fast, calm = simulate(full, cost, scheduler), simulate(paced, cost, scheduler)
-    return Check(
-        requests=len(full) + len(paced),
-        seconds=_end(at_once) + _end(on_pace),
-        figures={
-            "tokens_per_s at full speed": (fast.tokens_per_s, sum(a.answer_tokens for a in at_once) / _end(at_once)),
-            "tokens_per_s on time": (calm.tokens_per_s, sum(a.answer_tokens for a in on_pace) / _end(on_pace)),
-            **_percentiles(calm, on_pace),
-        },
-    )
+        return Played(full, paced, at_once, await on_time(server, words.trace(paced)))
+
+
+def _tokens_per_s(found: Sequence[Answered]) -> float:
+    return sum(one.answer_tokens for one in found) / took(found)
 
 
 def _percentiles(calm: Outcome, real: Sequence[Answered]) -> dict[str, tuple[float, float]]:
@@ -174,38 +189,8 @@ def _percentiles(calm: Outcome, real: Sequence[Answered]) -> dict[str, tuple[flo
     }
 
 
-def _end(found: Sequence[Answered]) -> float:
-    return max(one.asked_s + one.latency_s for one in found) - min(one.asked_s for one in found)
-
-
 def _at_once(trace: Trace) -> Trace:
     return Trace(np.zeros(len(trace)), trace.prompt, trace.answer)
-
-
-class _Words:
-    """Prompts of chosen lengths in tokens, from other places of a text each: no cache of prefixes helps."""
-
-    def __init__(self, folder: Path, seed: int) -> None:
-        from pydoc_data.topics import topics  # a long text that every Python has
-
-        from tokenizers import Tokenizer
-
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._ids = self._tokenizer.encode("\n".join(topics.values()), add_special_tokens=False).ids
-        self._random = random.Random(seed)
-
-    def questions(self, prompts: Sequence[int], answers: Sequence[int]) -> list[Question]:
-        """Return a question for each pair of lengths, all due at once."""
-        return self.trace(Trace(np.zeros(len(prompts)), np.array(prompts), np.array(answers)))
-
-    def trace(self, trace: Trace) -> list[Question]:
-        """Return the questions of `trace`."""
-        rows = zip(trace.arrival_s.tolist(), trace.prompt.tolist(), trace.answer.tolist(), strict=True)
-        return [Question(at_s=at, prompt=self._text(prompt), answer_tokens=answer) for at, prompt, answer in rows]
-
-    def _text(self, tokens: int) -> str:
-        begin = self._random.randrange(max(len(self._ids) - tokens, 1))
-        return str(self._tokenizer.decode(self._ids[begin : begin + tokens]))
 
 
 @asynccontextmanager

@@ -40,7 +40,7 @@ def new_pipeline(graph: Path, model: ModelFolder, options: Options, precision: s
     scheduler = genai.SchedulerConfig()
     scheduler.max_num_seqs = options.max_batch
     scheduler.max_num_batched_tokens = STEP_TOKENS  # bounds one step, and with it how long a new request waits
-    scheduler.num_kv_blocks = _kv_blocks(model, options.max_batch, 4 if arithmetic == "f32" else 2)
+    scheduler.num_kv_blocks = kv_blocks(model, options.max_batch, 4 if arithmetic == "f32" else 2)
     scheduler.enable_prefix_caching = prefixes
     properties = {
         "INFERENCE_NUM_THREADS": options.threads,
@@ -55,7 +55,7 @@ def new_pipeline(graph: Path, model: ModelFolder, options: Options, precision: s
         raise EngineError(f"{model.path}: OpenVINO cannot load the converted model ({first})") from error
 
 
-def _kv_blocks(model: ModelFolder, max_batch: int, value_bytes: int) -> int:
+def kv_blocks(model: ModelFolder, max_batch: int, value_bytes: int) -> int:
     """Return blocks for every sequence at full length, within the bounds, but always for two of them.
 
     OpenVINO takes the memory at once. A batch that outgrows it is not refused: its youngest answers wait.
