@@ -36,6 +36,7 @@ def take_whole(exchange: Exchange, engine: str, status: int, body: bytes) -> Non
             exchange.usage, exchange.spent = figures_of(body)
         else:
             exchange.usage = usage_of(body)
+            _take_far(exchange)
 
 
 class _Metered:
@@ -79,6 +80,20 @@ class _Metered:
     def _note_spent(self) -> None:
         if _ours(self._exchange):
             self._exchange.spent = self._meter.spent
+        else:
+            _take_far(self._exchange)
+
+
+def _take_far(exchange: Exchange) -> None:
+    """Set what the server elsewhere that answered took, where its energy is metered; others were asked in vain."""
+    works = exchange.call.works if exchange.call is not None else ()
+    if works:
+        place = next((one.to for one in reversed(exchange.sent) if one.ended == "ok"), "")
+        for work in works:
+            if work.name == place:
+                exchange.spent = work.tell(exchange.usage)
+            else:
+                work.drop()
 
 
 def _ours(exchange: Exchange) -> bool:
