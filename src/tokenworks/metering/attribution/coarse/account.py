@@ -78,11 +78,14 @@ class FarWork:
         rates = self._account.rates.told()
         if not rates.number or taken.ended_s > rates.until_s or self._slot < 0:
             return Spent(meter=GAP)
+        began_floor_s, began_floor_j = self._floor_s, self._floor_j
+        if rates.past and rates.past[0].at_s <= taken.began_s:  # known by now, where it was foreseen then
+            began_floor_s, began_floor_j = rates.floors(taken.began_s)
         floor_s, floor_j = rates.floors(taken.ended_s)
         computed = taken.prompt - taken.cached if taken.cached else taken.prompt * rates.computed
         work_s = computed * rates.prompt_s + taken.generated * rates.generated_s
-        engine_s = max(floor_s - self._floor_s, 0.0) + work_s
-        joules = max(floor_j - self._floor_j, 0.0) + work_s * rates.watts
+        engine_s = max(floor_s - began_floor_s, 0.0) + work_s
+        joules = max(floor_j - began_floor_j, 0.0) + work_s * rates.watts
         if not (math.isfinite(engine_s) and math.isfinite(joules)):
             return Spent(meter=GAP)
         return Spent(engine_s=engine_s, joules=joules, joules_error=rates.error, meter=rates.grade)

@@ -125,7 +125,7 @@ class FarMeterer:
         """Look a last time, settle what is there, and let go of everything."""
         self.turn()
         self._collect()
-        self._finish(self._window.settle(()))
+        self._finish(self._window.finish())
         for slots in self._slots.values():
             slots.close()
         for path, slots in self._slots.items():

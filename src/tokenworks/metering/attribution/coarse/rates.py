@@ -5,17 +5,30 @@ One writer and a number that is odd while it writes (a seqlock), as the pages of
 
 from __future__ import annotations
 
+import bisect
 import mmap
 import os
 import struct
+from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
 FILE = "rates"
+PAST = 128  # ends of intervals that are remembered
 _FORM = struct.Struct("<Qdddddddddd24s")
+_PAST = struct.Struct("<" + PAST * 3 * "d")
+_PAST_AT = 256
 _NUMBER = struct.Struct("<Q")
-_SIZE = 256
+_SIZE = _PAST_AT + _PAST.size
 _TRIES = 1000
+
+
+class Floors(NamedTuple):
+    """What every request under way has carried since the meter began, up to a moment."""
+
+    at_s: float
+    floor_s: float
+    floor_j: float
 
 
 class Rates(NamedTuple):
@@ -33,11 +46,26 @@ class Rates(NamedTuple):
     error: float = 0.0  # standard uncertainty of the meter and of what is foreseen, as a share
     until_s: float = 0.0  # monotonic: later, nobody knows
     grade: str = ""
+    past: tuple[Floors, ...] = ()  # at the ends of the last intervals, the oldest first
 
     def floors(self, at_s: float) -> tuple[float, float]:
         """Return `floor_s` and `floor_j` at a moment, as foreseen where it lies ahead."""
+        if at_s < self.at_s and self.past:
+            return self._before(at_s)
         more_s = self.ahead * (at_s - self.at_s)
         return self.floor_s + more_s, self.floor_j + more_s * self.watts
+
+    def _before(self, at_s: float) -> tuple[float, float]:
+        number = bisect.bisect_right(self.past, at_s, key=lambda one: one.at_s)
+        if not number:
+            return self.past[0].floor_s, self.past[0].floor_j
+        before, after = self.past[number - 1], self.past[min(number, len(self.past) - 1)]
+        seconds = after.at_s - before.at_s
+        part = (at_s - before.at_s) / seconds if seconds > 0 else 0.0
+        return (
+            before.floor_s + part * (after.floor_s - before.floor_s),
+            before.floor_j + part * (after.floor_j - before.floor_j),
+        )
 
 
 class RatesFile:
@@ -50,11 +78,17 @@ class RatesFile:
         self._map = mmap.mmap(self._file, _SIZE)
         self._number: int = _NUMBER.unpack_from(self._map, 0)[0]
         self._known = Rates()
+        self._past: deque[Floors] = deque(maxlen=PAST)
 
     def tell(self, rates: Rates) -> None:
-        """Say it."""
+        """Say it; `past` is kept here."""
         number = (self._number | 1) + (0 if not self._number % 2 else 2)  # a meter that died while writing left it odd
-        *figures, grade = rates[1:]
+        *figures, grade, _ = rates[1:]
+        if not self._past or rates.at_s > self._past[-1].at_s:
+            self._past.append(Floors(rates.at_s, rates.floor_s, rates.floor_j))
+        past = [value for one in self._past for value in one]
+        _NUMBER.pack_into(self._map, 0, number)
+        _PAST.pack_into(self._map, _PAST_AT, *past, *[0.0] * (3 * PAST - len(past)))
         _FORM.pack_into(self._map, 0, number, *figures, grade.encode()[:24])
         self._number = number + 1
         _NUMBER.pack_into(self._map, 0, self._number)
@@ -65,8 +99,9 @@ class RatesFile:
             return self._known
         for _ in range(_TRIES):
             number, *figures, grade = _FORM.unpack_from(self._map, 0)
+            past = _PAST.unpack_from(self._map, _PAST_AT)
             if not number % 2 and _NUMBER.unpack_from(self._map, 0)[0] == number:
-                self._known = Rates._make((number, *figures, grade.rstrip(b"\0").decode()))
+                self._known = Rates._make((number, *figures, grade.rstrip(b"\0").decode(), _floors(past)))
                 break
         return self._known
 
@@ -74,3 +109,8 @@ class RatesFile:
         """Let go of it."""
         self._map.close()
         os.close(self._file)
+
+
+def _floors(past: tuple[float, ...]) -> tuple[Floors, ...]:
+    rows = zip(past[::3], past[1::3], past[2::3], strict=True)
+    return tuple(Floors(*row) for row in rows if row[0] > 0)

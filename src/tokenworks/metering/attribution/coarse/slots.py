@@ -53,6 +53,8 @@ class Slots:
 
     def take(self, taken: Taken) -> int:
         """Return the slot of a request that begins; -1 where there is none left."""
+        if self._map.closed:
+            return -1
         for _ in range(SLOTS):
             at, self._next = self._next, (self._next + 1) % SLOTS
             if _STATE.unpack_from(self._map, _place(at))[0] == FREE:
@@ -63,7 +65,9 @@ class Slots:
         return -1
 
     def put(self, at: int, state: int, taken: Taken) -> None:
-        """Write a slot, its state last."""
+        """Write a slot, its state last; once the file is closed the meter takes all for ended."""
+        if self._map.closed:
+            return
         before = _STATE.unpack_from(self._map, _place(at))[0]
         _SLOT.pack_into(self._map, _place(at), before, *taken)
         _STATE.pack_into(self._map, _place(at), state)

@@ -23,6 +23,7 @@ class Teller:
         self.rates = Rates()
         self.carried_j = 0.0  # due to requests that have ended, and given to none
         self._spread = 0.25
+        self._owed_s = 0.0  # tokens took more than an interval had: less floor in the next
         self._active_j = self._busy_s = self._floor_s = self._present_s = 0.0
         self._computed, self._prompt = 0.0, 0.0
 
@@ -32,7 +33,10 @@ class Teller:
         """Return what to tell after an interval in which requests were under way for `present_s`, added up."""
         moved, seconds = interval.moved, interval.seconds
         work_s = costs.prompt_s * moved.computed + costs.generated_s * moved.generated
-        floor_s = max(interval.busy_s - work_s, 0.0) if present_s > 0 else 0.0
+        floor_s = 0.0
+        if present_s > 0:
+            left_s = interval.busy_s - work_s - self._owed_s
+            floor_s, self._owed_s = max(left_s, 0.0), max(-left_s, 0.0)
         grown_s = floor_s / present_s * seconds if present_s > 0 else 0.0
         watts = self.rates.watts
         if interval.joules is not None and interval.busy_s > 0:

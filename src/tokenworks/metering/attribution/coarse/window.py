@@ -60,15 +60,31 @@ class Window:
                 one.add(request)
 
     def settle(self, running: Sequence[Taken]) -> list[Request]:
-        """Settle what can be; return the requests that nothing more becomes due to."""
+        """Settle what can be; return the requests that nothing more becomes due to.
+
+        The interval after one has to be known as well: a token may be claimed a moment later than it was counted.
+        """
         oldest_s = min((taken.began_s for taken in running), default=float("inf"))
-        while self._held:
-            first = self._held[0]
-            if first.ended_s > oldest_s and self._held[-1].ended_s - first.ended_s < LONGEST_S:
+        while len(self._held) > 1:
+            known = self._held[1].ended_s <= oldest_s
+            if not known and self._held[-1].ended_s - self._held[0].ended_s < LONGEST_S:
                 break
-            self._settle(first, [taken for taken in running if first.present_s(taken) > 0])
-            self._held.popleft()
-            self.until_s = first.ended_s
+            self._settle_first(running)
+        return self._done()
+
+    def finish(self) -> list[Request]:
+        """Settle everything: nothing comes any more."""
+        while self._held:
+            self._settle_first(())
+        return self._done()
+
+    def _settle_first(self, running: Sequence[Taken]) -> None:
+        first = self._held[0]
+        self._settle(first, [taken for taken in running if first.present_s(taken) > 0])
+        self._held.popleft()
+        self.until_s = first.ended_s
+
+    def _done(self) -> list[Request]:
         done = [one for one in self.ended if one.taken.ended_s <= self.until_s]
         self.ended = [one for one in self.ended if one.taken.ended_s > self.until_s]
         return done
