@@ -44,6 +44,7 @@ class FarMeterer:
         *,
         interval_s: float,
         clock: Callable[[], float] = time.monotonic,
+        teller: Teller | None = None,
     ) -> None:
         self.name, self.trouble = name, ""
         self._page, self._meter, self._folder, self._clock = page, meter, folder, clock
@@ -53,7 +54,7 @@ class FarMeterer:
         self._slots: dict[Path, Slots] = {}
         self._late: list[Taken] = []  # ended, and after the last look
         self._running: list[Taken] = []
-        self._costs, self._teller = IntervalCosts(), Teller()
+        self._costs, self._teller = IntervalCosts(), teller or Teller()
         self._last: Counters | None = None
         self._moved = Moved()  # since the last interval was closed
         self._excess = 0.0  # at its end
