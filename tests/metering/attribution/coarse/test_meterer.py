@@ -81,8 +81,8 @@ def test_what_others_asked_there_is_a_line_of_its_own(elsewhere: Elsewhere, stre
     theirs = [one for one in asked if one.work is None]
     assert entry.foreign_completion_tokens == pytest.approx(sum(one.wanted for one in theirs), rel=0.02)
     assert entry.foreign_prompt_tokens == pytest.approx(sum(one.prompt for one in theirs), rel=0.02)
-    assert entry.foreign_s == pytest.approx(sum(one.exact_s for one in theirs), rel=0.2)
-    assert entry.engine_s == pytest.approx(sum(one.exact_s for one in asked if one.work), rel=0.2)
+    assert entry.foreign_s == pytest.approx(sum(one.exact_s for one in theirs), rel=0.25)  # seen at the looks alone
+    assert entry.engine_s == pytest.approx(sum(one.exact_s for one in asked if one.work), rel=0.15)
 
 
 def test_a_server_that_works_for_others_alone_charges_nobody_here(elsewhere: Elsewhere) -> None:

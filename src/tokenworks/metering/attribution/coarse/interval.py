@@ -1,7 +1,7 @@
 """One interval between two looks at a server, and how its seconds are split: floor by presence, work by its own cost.
 
 The rule of single steps (`attribution.split`), for all steps of an interval at once: what nobody's tokens explain is
-the floor of the steps, and who was there for twice as long was in twice as many of them.
+the floor of the steps, which at each moment all carry equally who are there.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ class Costs(NamedTuple):
     generated_s: float = 0.0
 
 
+LEAST_S = 1e-9
+LEAST = 1e-3  # tokens: below it is rounding
 NO_COSTS = Costs()
 
 
 class Part(NamedTuple):
     """What somebody had in an interval."""
 
-    present_s: float  # under way, added up over requests
+    present_s: float  # its equal shares of all moments at which it was there
     computed: float = 0.0  # tokens of prompts that no cache had
     generated: float = 0.0
 
@@ -92,7 +94,7 @@ class Interval:
         writing_s = taken.ended_s - read_s
         within_s = max(min(taken.ended_s, self.ended_s) - max(read_s, self.began_s), 0.0)
         share = within_s / writing_s if writing_s > 0 else float(prompt > 0)
-        if present_s > 0 or prompt:
+        if present_s > 0 or prompt:  # how much of it is shared with others is not known yet
             computed = prompt * (1 - taken.cached / taken.prompt) if prompt else 0.0
             self.own.append((request, Part(present_s, computed, taken.generated * share)))
             self.own_prompt += prompt
@@ -125,8 +127,8 @@ def split(interval: Interval, parts: Sequence[Part]) -> list[float]:
 
         e_i = F u_i / sum(u) + (a c_i + b g_i) (t - F) / (a C + b G),  F = max(t - a C - b G, 0)
 
-    with u the time that each was there, c and g its tokens, C and G what the server counted of them. What it counted
-    and nobody claims falls to the floor.
+    with u the integral of 1/n over the time that each was there, n requests in all; c and g its tokens, C and G what
+    the server counted of them. What it counted and nobody claims falls to the floor.
     """
     if not parts:
         return []
@@ -135,9 +137,9 @@ def split(interval: Interval, parts: Sequence[Part]) -> list[float]:
     of_generated = _rate(moved.generated, [part.generated for part in parts]) * costs.generated_s
     works_s = [of_prompt * part.computed + of_generated * part.generated for part in parts]
     total_s, present_s = sum(works_s), sum(part.present_s for part in parts)
-    floor_s = max(interval.busy_s - total_s, 0.0) if total_s > 0 else interval.busy_s
-    rate = (interval.busy_s - floor_s) / total_s if total_s > 0 else 0.0
-    if present_s > 0:
+    floor_s = max(interval.busy_s - total_s, 0.0) if total_s > LEAST_S else interval.busy_s
+    rate = (interval.busy_s - floor_s) / total_s if total_s > LEAST_S else 0.0
+    if present_s > LEAST_S:
         floors_s = [floor_s * part.present_s / present_s for part in parts]
     else:
         floors_s = [floor_s / len(parts)] * len(parts)
@@ -147,4 +149,4 @@ def split(interval: Interval, parts: Sequence[Part]) -> list[float]:
 def _rate(counted: float, claimed: Sequence[float]) -> float:
     """Return what a claimed token stands for, of those that were counted."""
     total = sum(claimed)
-    return counted / total if total > 0 else 0.0
+    return counted / total if total > LEAST else 0.0

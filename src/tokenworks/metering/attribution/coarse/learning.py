@@ -1,4 +1,4 @@
-"""What tokens cost a server, learned from intervals in which it was busy all the time: `t = F steps + a c + b g`."""
+"""What tokens cost a server, learned from intervals of which the busy time is known: `t = F steps + a c + b g`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class IntervalCosts:
         self.step_s = 0.0  # the floor of a step; 0: not known
 
     def learn(self, moved: Moved, seconds: float) -> None:
-        """Take in an interval of `seconds`, all of them busy."""
+        """Take in an interval with so many busy `seconds`."""
         if moved.steps <= 0 or moved.anew or seconds <= 0:
             return
         self._rows.append((moved.steps, moved.computed, moved.generated))

@@ -13,6 +13,7 @@ from tokenworks.metering.attribution.coarse.counters import Counters, Moved, mov
 from tokenworks.metering.attribution.coarse.host import HostModel
 from tokenworks.metering.attribution.coarse.interval import Interval, Request
 from tokenworks.metering.attribution.coarse.learning import IntervalCosts
+from tokenworks.metering.attribution.coarse.moments import share_moments
 from tokenworks.metering.attribution.coarse.rates import FILE, Rates, RatesFile
 from tokenworks.metering.attribution.coarse.slots import SUFFIX, Slots, Taken, open_slots
 from tokenworks.metering.attribution.coarse.telling import Teller
@@ -168,8 +169,11 @@ class FarMeterer:
             because=metered.span.because or ("the server's counters began anew" if self._moved.anew else ""),
             costs=self._costs.known,
         )
-        if busy_s >= WHOLE * interval.seconds:
-            self._costs.learn(self._moved, interval.seconds)
+        alone = not interval.excess and not self._moved.anew  # then our requests say how long it was busy
+        if busy_s >= WHOLE * interval.seconds or (alone and (taken or under_way)):
+            self._costs.learn(self._moved, busy_s)
+        times = [(one.began_s, one.ended_s or math.inf) for one in [*taken, *under_way]]
+        moments = share_moments(interval.began_s, now_s, times, interval.excess)
         present_s = sum(interval.present_s(one) for one in [*taken, *under_way]) + interval.excess * interval.seconds
         self._window.close(interval, taken, self._costs.known, interval.step_s)
         self._late = [one for one in self._late if one.ended_s > now_s]
@@ -179,9 +183,8 @@ class FarMeterer:
         if joules is None:
             self.trouble = metered.span.because
             until_s = min(until_s, self._teller.rates.until_s)  # what is foreseen holds on for as long as it would have
-        self._rates.tell(
-            self._teller.told(interval, present_s, self._costs.known, metered.error, grade=grade, until_s=until_s)
-        )
+        told = self._teller.told(interval, present_s, moments, metered.error, grade=grade, until_s=until_s)
+        self._rates.tell(told, moments)
 
     def _finish(self, done: Sequence[Request]) -> None:
         self._window.sums.untold_j += sum(map(self._teller.finish, done))

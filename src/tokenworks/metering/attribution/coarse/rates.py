@@ -10,11 +10,15 @@ import mmap
 import os
 import struct
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tokenworks.metering.attribution.coarse.moments import Moments
+
 FILE = "rates"
-PAST = 128  # ends of intervals that are remembered
+PAST = 512  # moments that are remembered
+MOST = 64  # of one interval
 _FORM = struct.Struct("<Qdddddddddd24s")
 _PAST = struct.Struct("<" + PAST * 3 * "d")
 _PAST_AT = 256
@@ -46,7 +50,7 @@ class Rates(NamedTuple):
     error: float = 0.0  # standard uncertainty of the meter and of what is foreseen, as a share
     until_s: float = 0.0  # monotonic: later, nobody knows
     grade: str = ""
-    past: tuple[Floors, ...] = ()  # at the ends of the last intervals, the oldest first
+    past: tuple[Floors, ...] = ()  # at former moments, the oldest first; between two of them it grew evenly
 
     def floors(self, at_s: float) -> tuple[float, float]:
         """Return `floor_s` and `floor_j` at a moment, as foreseen where it lies ahead."""
@@ -80,18 +84,28 @@ class RatesFile:
         self._known = Rates()
         self._past: deque[Floors] = deque(maxlen=PAST)
 
-    def tell(self, rates: Rates) -> None:
-        """Say it; `past` is kept here."""
+    def tell(self, rates: Rates, moments: Moments | None = None) -> None:
+        """Say it; `moments` are those of the interval that has ended. `past` is kept here."""
         number = (self._number | 1) + (0 if not self._number % 2 else 2)  # a meter that died while writing left it odd
         *figures, grade, _ = rates[1:]
         if not self._past or rates.at_s > self._past[-1].at_s:
-            self._past.append(Floors(rates.at_s, rates.floor_s, rates.floor_j))
+            self._past.extend(self._between(rates, moments))
         past = [value for one in self._past for value in one]
         _NUMBER.pack_into(self._map, 0, number)
         _PAST.pack_into(self._map, _PAST_AT, *past, *[0.0] * (3 * PAST - len(past)))
         _FORM.pack_into(self._map, 0, number, *figures, grade.encode()[:24])
         self._number = number + 1
         _NUMBER.pack_into(self._map, 0, self._number)
+
+    def _between(self, rates: Rates, moments: Moments | None) -> Iterator[Floors]:
+        """Yield how the floor grew in the interval that has ended, and what it came to."""
+        if moments is not None and self._past and moments.share_s[-1] > 0:
+            before = self._past[-1]
+            more_s, more_j = rates.floor_s - before.floor_s, rates.floor_j - before.floor_j
+            for number in range(1, len(moments.at_s) - 1, len(moments.at_s) // MOST + 1):
+                part = moments.share_s[number] / moments.share_s[-1]
+                yield Floors(moments.at_s[number], before.floor_s + part * more_s, before.floor_j + part * more_j)
+        yield Floors(rates.at_s, rates.floor_s, rates.floor_j)
 
     def told(self) -> Rates:
         """Return what was said last."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 
-from tokenworks.metering.attribution.coarse.interval import Costs, Interval, Request
+from tokenworks.metering.attribution.coarse.interval import Interval, Request
+from tokenworks.metering.attribution.coarse.moments import Moments
 from tokenworks.metering.attribution.coarse.rates import Rates
 
 FADE = 0.8  # of what former intervals say about the next one
@@ -28,16 +29,16 @@ class Teller:
         self._computed, self._prompt = 0.0, 0.0
 
     def told(
-        self, interval: Interval, present_s: float, costs: Costs, error: float, *, grade: str, until_s: float
+        self, interval: Interval, present_s: float, moments: Moments, error: float, *, grade: str, until_s: float
     ) -> Rates:
         """Return what to tell after an interval in which requests were under way for `present_s`, added up."""
-        moved, seconds = interval.moved, interval.seconds
+        moved, costs = interval.moved, interval.costs
         work_s = costs.prompt_s * moved.computed + costs.generated_s * moved.generated
         floor_s = 0.0
         if present_s > 0:
             left_s = interval.busy_s - work_s - self._owed_s
             floor_s, self._owed_s = max(left_s, 0.0), max(-left_s, 0.0)
-        grown_s = floor_s / present_s * seconds if present_s > 0 else 0.0
+        grown_s = floor_s / moments.covered_s * moments.share_s[-1] if moments.covered_s > 0 else 0.0
         watts = self.rates.watts
         if interval.joules is not None and interval.busy_s > 0:
             watts = interval.active_j / interval.busy_s

@@ -5,16 +5,17 @@ Then each is settled, the oldest first: what is due to each request of this hous
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tokenworks.metering.attribution.coarse.interval import Costs, Interval, Part, Request, read_at, split
+from tokenworks.metering.attribution.coarse.interval import LEAST, Costs, Interval, Part, Request, read_at, split
+from tokenworks.metering.attribution.coarse.moments import share_moments
 from tokenworks.metering.attribution.coarse.slots import Taken
 
 LONGEST_S = 3600.0  # a request that is under way for longer is settled as far as it has come
-LEAST = 1e-3  # tokens: below it is rounding
 
 
 class Settled(msgspec.Struct, kw_only=True):
@@ -99,6 +100,16 @@ class Window:
             sums.foreign_prompt += foreign.computed
             sums.foreign_generated += foreign.generated
         parts = [part for _, part in interval.own] + unended
+        times = [_times(request.taken) for request, _ in interval.own] + [_times(taken) for taken in still]
+        moments = share_moments(
+            interval.began_s,
+            interval.ended_s,
+            times,
+            foreign.present_s / interval.seconds if foreign is not None else 0.0,
+        )
+        parts = [part._replace(present_s=moments.of(one)) for part, one in zip(parts, times, strict=True)]
+        if foreign is not None:
+            foreign = foreign._replace(present_s=moments.of_others)
         if foreign is None and not parts and interval.busy_s > 0:
             foreign = Part(interval.seconds)  # somebody was running there, and has no token yet
         shares_s = split(interval, [*parts, foreign] if foreign is not None else parts)
@@ -162,6 +173,10 @@ class _Claims:
         found = max(least, 0.0)
         self._left = max(here - found, 0.0) if quiet else here - found
         return found if found > LEAST else 0.0
+
+
+def _times(taken: Taken) -> tuple[float, float]:
+    return taken.began_s, taken.ended_s or math.inf
 
 
 def _so_far(interval: Interval, taken: Taken) -> Part:
