@@ -10,10 +10,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import httpx
 import msgspec
 import openai
 import pytest
 
+from tokenworks.core.errors import ConfigError
 from tokenworks.factory import Factory
 from tokenworks.factory.plant import Plant
 from tokenworks.ledger.entries import EnergyEntry, FarEnergyEntry, RequestEntry
@@ -28,7 +30,7 @@ STAND_IN = Path(__file__).with_name("vllm_stand_in.py")
 class StandIn:
     """Its process."""
 
-    def __init__(self, port=0):
+    def __init__(self):
         self.process = subprocess.Popen([sys.executable, str(STAND_IN)], stdout=subprocess.PIPE)
         self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
 
@@ -37,8 +39,9 @@ class StandIn:
             return json.loads(answer.read())
 
     def end(self):
-        self.process.kill()
-        self.process.wait()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
         self.process.stdout.close()
 
 
@@ -118,7 +121,7 @@ def test_requests_of_a_remote_vllm_carry_joules_and_everything_adds_up_to_its_ho
         known = [entry for entry in requests if entry.joules is not None]
         assert {entry.meter for entry in known} == {"coarse-wall"}
         assert {entry.meter for entry in requests if entry.joules is None} <= {"gap"}
-        assert len(known) > 0.7 * asked  # the first come before an interval with work in it is over
+        assert len(known) > 0.5 * asked  # the first come before an interval with work in it is over
         assert all(entry.engine_s > 0 and entry.joules > 0 and entry.joules_error > 0 for entry in known)
 
         far = [entry for entry in entries if isinstance(entry, FarEnergyEntry)]
@@ -136,5 +139,48 @@ def test_requests_of_a_remote_vllm_carry_joules_and_everything_adds_up_to_its_ho
 
         ours_s = sum(seconds for name, seconds in exact.items() if name.startswith("ours"))
         theirs_s = sum(seconds for name, seconds in exact.items() if name.startswith("theirs"))
-        print("ours", ours_s, there.engine_s, "theirs", theirs_s, there.foreign_s, there)
+        assert there.engine_s == pytest.approx(ours_s, rel=0.4)  # while it is asked, the engine counts as busy
+        assert there.foreign_s == pytest.approx(theirs_s, rel=0.7)
+        assert there.foreign_completion_tokens > 0
+        assert abs(there.unsettled_j) < 0.4 * there.requests_j  # what it takes to learn from, in a few seconds
         assert not any(isinstance(entry, EnergyEntry) for entry in entries)
+
+
+def test_a_vllm_that_dies_gives_gaps_and_never_a_wrong_sum(tmp_path, vllm):
+    def work(plant):
+        ask_in_threads(plant.url, plant.key, 1.2, model="afar", name="ours")
+        vllm.end()
+        time.sleep(1.0)
+        answer = httpx.post(
+            f"{plant.url}/v1/completions",
+            json={"model": "afar", "prompt": "word", "max_tokens": 5},
+            headers={"authorization": f"Bearer {plant.key}"},
+            timeout=30,
+        )
+        assert answer.status_code >= 500
+
+    with metered(tmp_path, vllm) as factory:
+        run(factory, work)
+        far = [entry for _, entry in read(factory.ledger_root) if isinstance(entry, FarEnergyEntry)]
+        assert "cannot be asked" in far[-1].because
+        there = stats(factory.ledger_root).elsewhere["there"]
+        assert there.requests_j + there.foreign_j + there.idle_j + there.other_j == pytest.approx(there.metered_j)
+        assert there.requests_j > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"meter": {}}, "needs the meter of that host"),
+        ({"metrics_url": ""}, "a meter needs metrics_url"),
+        ({"metrics_url": "ftp://there/metrics"}, "not an http"),
+        ({"metrics_url": "http://me:secret@there/metrics"}, "no user"),
+        ({"meter": {"source": "model", "idle_w": 90.0, "busy_w": 80.0}}, "power of that host"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused_at_the_start(tmp_path, changes, message):
+    class Nowhere:
+        url = "http://127.0.0.1:9"
+
+    with metered(tmp_path, Nowhere, **changes) as factory, pytest.raises(ConfigError, match=message):
+        run(factory, lambda plant: None)

@@ -8,7 +8,6 @@ times: 50 W, and 100 W more in a step. `/exact` says what each request had of th
 """
 
 import json
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -171,4 +170,4 @@ if __name__ == "__main__":
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     print(server.server_port, flush=True)
-    sys.stdin.read() if len(sys.argv) > 1 else server.serve_forever()
+    server.serve_forever()

@@ -200,6 +200,22 @@ def test_more_requests_at_once_than_there_are_slots_are_told_nothing(elsewhere: 
     assert elsewhere.account.begin("there", 10).tell(Usage(prompt_tokens=3)).meter == "coarse-wall"
 
 
+def test_a_meter_that_moves_every_quarter_of_a_minute_does_not_make_the_split_as_coarse(elsewhere: Elsewhere) -> None:
+    ticking = elsewhere.register
+    ticking.tick_s, ticking.clock = 15.0, elsewhere.clock
+    load(elsewhere, 60, rate=2.0)
+    long = elsewhere.ask(200, 600)
+    load(elsewhere, 30, rate=2.0, seed=4)
+    elsewhere.run(30)
+    assert long.spent
+    assert long.spent.engine_s == pytest.approx(long.exact_s, rel=0.15)
+    assert long.spent.joules == pytest.approx(BUSY_W * long.exact_s, rel=0.3)
+    entry = elsewhere.entry()
+    assert conserved(entry)
+    assert entry.engine_s == pytest.approx(sum(one.exact_s for one in elsewhere.every), rel=0.02)
+    assert entry.waiting_s < 20
+
+
 def test_the_last_entry_of_a_server_that_ends_has_everything(elsewhere: Elsewhere) -> None:
     load(elsewhere, 5)
     elsewhere.ask(50, 4000)

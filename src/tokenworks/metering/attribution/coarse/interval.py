@@ -62,6 +62,7 @@ class Interval:
     other_j: float = 0.0
     error: float = 0.0
     because: str = ""
+    pending: bool = False  # the meter has not moved yet: `joules` is not known, and will be
     costs: Costs = NO_COSTS
     own: list[tuple[Request, Part]] = field(default_factory=list)
     own_prompt: float = 0.0

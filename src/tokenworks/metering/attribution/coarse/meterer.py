@@ -56,6 +56,7 @@ class FarMeterer:
         self._late: list[Taken] = []  # ended, and after the last look
         self._running: list[Taken] = []
         self._costs, self._teller = IntervalCosts(), teller or Teller()
+        self._open: list[Interval] = []  # their joules are not known yet
         self._last: Counters | None = None
         self._moved = Moved()  # since the last interval was closed
         self._excess = 0.0  # at its end
@@ -75,6 +76,8 @@ class FarMeterer:
         if self._last is None:  # what was before the first look nobody can divide
             self._begin(counters, now_s)
             return
+        if now_s <= self._until_s:
+            return
         self._moved = self._moved.plus(moved(self._last, counters))
         self._last = counters
         taken = [one for one in self._late if one.ended_s <= now_s]
@@ -87,11 +90,9 @@ class FarMeterer:
             model.busy_s += busy_s
         metered = self._meter.read()
         self.trouble = self._meter.trouble
-        if metered is None:
+        if self.trouble:
             if model:
                 model.busy_s = before_s
-            if not self.trouble:
-                self._rates.tell(self._teller.rates._replace(until_s=now_s + self._patience_s))
             return
         self._close(metered, now_s, busy_s, excess, taken, under_way)
 
@@ -127,6 +128,8 @@ class FarMeterer:
         """Look a last time, settle what is there, and let go of everything."""
         self.turn()
         self._collect()
+        for one in self._open:
+            one.pending, one.because = False, "the meter had not moved at the end"
         self._finish(self._window.finish())
         for slots in self._slots.values():
             slots.close()
@@ -147,26 +150,23 @@ class FarMeterer:
 
     def _close(
         self,
-        metered: Metered,
+        metered: Metered | None,
         now_s: float,
         busy_s: float,
         excess: float,
         taken: Sequence[Taken],
         under_way: Sequence[Taken],
     ) -> None:
-        joules = metered.span.joules
-        idle_j, other_j = _divided(joules or 0.0, now_s - self._until_s, busy_s, self._meter.idle_w)
+        """Close an interval. A meter that has not moved (`metered` is None) says later what it took."""
         interval = Interval(
             began_s=self._until_s,
             ended_s=now_s,
             moved=self._moved,
             busy_s=busy_s,
             excess=(self._excess + excess) / 2,
-            joules=joules,
-            idle_j=idle_j,
-            other_j=other_j,
-            error=metered.error,
-            because=metered.span.because or ("the server's counters began anew" if self._moved.anew else ""),
+            joules=None,
+            because="the server's counters began anew" if self._moved.anew else "",
+            pending=True,
             costs=self._costs.known,
         )
         alone = not interval.excess and not self._moved.anew  # then our requests say how long it was busy
@@ -178,13 +178,36 @@ class FarMeterer:
         self._window.close(interval, taken, self._costs.known, interval.step_s)
         self._late = [one for one in self._late if one.ended_s > now_s]
         self._until_s, self._moved, self._excess = now_s, Moved(), excess
+        self._open.append(interval)
+        until_s = now_s + self._patience_s
+        if metered is not None:
+            self._fill(metered)
+            if metered.span.joules is None:
+                self.trouble = metered.span.because
+                until_s = min(until_s, self._teller.rates.until_s)  # what is foreseen holds as long as it would have
         self._finish(self._window.settle(under_way))
-        grade, until_s = coarse(self._meter.grade), now_s + self._patience_s
-        if joules is None:
-            self.trouble = metered.span.because
-            until_s = min(until_s, self._teller.rates.until_s)  # what is foreseen holds on for as long as it would have
-        told = self._teller.told(interval, present_s, moments, metered.error, grade=grade, until_s=until_s)
+        told = self._teller.told(
+            interval, present_s, moments, self._meter.error, grade=coarse(self._meter.grade), until_s=until_s
+        )
         self._rates.tell(told, moments)
+
+    def _fill(self, metered: Metered) -> None:
+        """Divide what was metered over the intervals that it is of: idle by idle time, the rest by busy time."""
+        every, self._open = self._open, []
+        seconds, busy_s = sum(one.seconds for one in every), sum(one.busy_s for one in every)
+        joules = metered.span.joules
+        for one in every:
+            one.pending, one.because = False, metered.span.because or one.because
+        if joules is None:
+            return
+        idle_j, other_j = _divided(joules, seconds, busy_s, self._meter.idle_w)
+        active_j, idle_s = joules - idle_j - other_j, seconds - busy_s
+        for one in every:
+            one.idle_j = idle_j * (one.seconds - one.busy_s) / idle_s if idle_s > 0 else idle_j * one.seconds / seconds
+            one.other_j = other_j * one.seconds / seconds
+            one.joules = one.idle_j + one.other_j + (active_j * one.busy_s / busy_s if busy_s > 0 else 0.0)
+            one.error = metered.error
+        self._teller.take(active_j, busy_s)
 
     def _finish(self, done: Sequence[Request]) -> None:
         self._window.sums.untold_j += sum(map(self._teller.finish, done))

@@ -39,11 +39,8 @@ class Teller:
             left_s = interval.busy_s - work_s - self._owed_s
             floor_s, self._owed_s = max(left_s, 0.0), max(-left_s, 0.0)
         grown_s = floor_s / moments.covered_s * moments.share_s[-1] if moments.covered_s > 0 else 0.0
-        watts = self.rates.watts
-        if interval.joules is not None and interval.busy_s > 0:
-            watts = interval.active_j / interval.busy_s
-            self._active_j = FADE * self._active_j + interval.active_j
-            self._busy_s = FADE * self._busy_s + interval.busy_s
+        metered = interval.joules is not None and interval.busy_s > 0
+        watts = interval.active_j / interval.busy_s if metered else self._ahead_w()
         if present_s > 0:
             self._floor_s = FADE * self._floor_s + floor_s
             self._present_s = FADE * self._present_s + present_s
@@ -65,6 +62,12 @@ class Teller:
             grade,
         )
         return self.rates
+
+    def take(self, active_j: float, busy_s: float) -> None:
+        """Take in what busy time cost, between two readings of the meter."""
+        if busy_s > 0:
+            self._active_j = FADE * self._active_j + active_j
+            self._busy_s = FADE * self._busy_s + busy_s
 
     def finish(self, request: Request) -> float:
         """Take in a request that nothing more becomes due to; return what of it stands on no entry.

@@ -68,6 +68,8 @@ class Window:
         oldest_s = min((taken.began_s for taken in running), default=float("inf"))
         while len(self._held) > 1:
             known = self._held[1].ended_s <= oldest_s
+            if self._held[0].pending:
+                break
             if not known and self._held[-1].ended_s - self._held[0].ended_s < LONGEST_S:
                 break
             self._settle_first(running)
