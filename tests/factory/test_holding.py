@@ -155,3 +155,12 @@ def test_a_server_start_says_what_changed_and_no_secret(tmp_path: Path) -> None:
     assert told(first)["engines.remote_url"] == "https://example.org/v1"
     log = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"hunter2" not in log
+
+
+def test_keys_and_headers_of_servers_elsewhere_are_named_and_never_shown():
+    meter = {"header": "authorization: Bearer s3cret", "url": "http://meter"}
+    remote = {"name": "there", "url": "https://there/v1", "key": "s3cret", "meter": meter}
+    shown = told(msgspec.convert({"engines": {"remotes": [remote]}, "meter": meter}, Settings))
+    assert not any("s3cret" in value for value in shown.values())
+    assert shown["engines.remotes.there.key"] == shown["engines.remotes.there.meter.header"] == shown["meter.header"]
+    assert shown["engines.remotes.there.url"] == "https://there/v1"

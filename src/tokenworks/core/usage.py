@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+COARSE = "coarse-"  # before the grade of a meter: who had how much of it is known by intervals, not by engine steps
+
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of one request, as delivered to the caller."""
@@ -25,7 +27,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     engine_s: float = 0.0  # of the engine's time
     joules: float | None = None  # None: nothing was metered
     joules_error: float = 0.0  # standard uncertainty, as a share
-    meter: str = ""  # how good the meter is: wall | nvml | rapl | sampled | model; gap: it had nothing to say
+    meter: str = ""  # how good the meter is: wall | nvml | rapl | sampled | model; gap: unknown; coarse-...: elsewhere
 
     def __add__(self, other: Spent) -> Spent:
         """Return both together: not metered where one of them was not."""

@@ -17,7 +17,7 @@ from tokenworks.ledger.bodies import named
 from tokenworks.ledger.entries import ConfigEntry, ReadEntry, RequestEntry
 from tokenworks.settings import Settings
 
-SECRETS = ("key", "secret", "password", "token")
+SECRETS = ("key", "secret", "password", "token", "header", "headers")
 HIDDEN = "(set)"
 
 
@@ -78,6 +78,9 @@ def _flat(table: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
     for name, value in table.items():
         if isinstance(value, dict):
             found += _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple) and any(isinstance(one, dict) for one in value):
+            for number, one in enumerate(value):  # each by its own name, where it has one
+                found += _flat(one, f"{prefix}{name}.{one.get('name') or number}.")
         else:
             found.append((prefix + name, _shown(name, value)))
     return found

@@ -15,7 +15,7 @@ from tokenworks.core.label import Label
 from tokenworks.core.request import Answer, Request
 from tokenworks.factory.engines import open_verified
 from tokenworks.factory.house import House
-from tokenworks.factory.metering import Metering
+from tokenworks.factory.metering import own_metering
 from tokenworks.factory.path import RequestPath, house_principal, request_path
 from tokenworks.factory.remote import add_remote
 from tokenworks.gateway.releases import Served
@@ -33,7 +33,7 @@ class Answering:
         self._thread = threading.Thread(target=self._loop.run_forever, name="answering", daemon=True)
         self._thread.start()
         self._metered = False
-        self._metering = Metering(house, lambda: [os.getpid()])
+        self._metering = own_metering(house, lambda: [os.getpid()])
         self._path, self._secret = self._wait(self._build())
 
     def meter(self) -> None:

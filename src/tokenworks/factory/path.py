@@ -11,6 +11,7 @@ from tokenworks.factory.engines import pool_of
 from tokenworks.factory.house import House
 from tokenworks.factory.identity import identities_of
 from tokenworks.factory.limiting import limiting
+from tokenworks.factory.metering import meter_folder
 from tokenworks.factory.needing import Needed
 from tokenworks.factory.recording import records_of, streams_under_way
 from tokenworks.factory.remote import REF, Elsewhere, elsewhere
@@ -104,7 +105,7 @@ def request_path(
     settings = house.settings
     current = CatalogReleases(house.catalog.releases, house.catalog.models)
     pool = pool_of(house, open_model, lambda: current.refs | warm.refs, reach)
-    far, warm, keys = elsewhere(settings, pool), Warm(current, pool.ready), house.new_keys()
+    far, warm, keys = elsewhere(settings, pool, meter_folder(house.home)), Warm(current, pool.ready), house.new_keys()
     inflight = streams_under_way(house)  # before limits are read: what it settles counts
     limit, traces = limiting(house, book), telemetry(settings.telemetry)
     idempotency = house.idempotency if platform else None  # only a server is asked from outside

@@ -28,7 +28,7 @@ from tokenworks.factory.front import Behind
 from tokenworks.factory.granting import local_key
 from tokenworks.factory.keeping import DAY_S, keep_house
 from tokenworks.factory.limiting import shared_book
-from tokenworks.factory.metering import Metering
+from tokenworks.factory.metering import meterings
 from tokenworks.factory.path import RequestPath, house_principal, platform_parts, request_path
 from tokenworks.factory.pilot import Pilot
 from tokenworks.factory.remote import add_remote
@@ -58,13 +58,13 @@ class Plant:
         self._work: set[asyncio.Task[None]] = set()
         self._secret = ""
         self._documents = Documents(house, self._ask)
-        self._metering = Metering(house, self._serving)
+        self._meterings = meterings(house, self._serving)
 
     async def __aenter__(self) -> Plant:
         house, server = self._house, self._house.settings.server
         may_start, waits = deferring(house.settings), house.settings.deferral
         tuner = Tuner(house, self.new_release, may_start, waits.jobs_within_h * HOUR_S)
-        await self._metering.begin()
+        await asyncio.gather(*(metering.begin() for metering in self._meterings))
         book = shared_book(house.settings.limits) or (MemoryBook() if self._plan else None)
         self._path = request_path(
             house,
@@ -107,7 +107,7 @@ class Plant:
         assert self._server is not None, "it was entered"
         await self._server.stop()
         await self._path.close()
-        await self._metering.end()
+        await asyncio.gather(*(metering.end() for metering in self._meterings))
         self._documents.close()
         (self._house.home / "address.json").unlink(missing_ok=True)
 

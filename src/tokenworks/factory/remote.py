@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tokenworks.core.destination import HERE, Destination
 from tokenworks.core.errors import ConfigError
 from tokenworks.core.label import Label, highest
+from tokenworks.factory.far_servers import ALIAS, far_accounts
 from tokenworks.gateway.releases import Releases, Served
 from tokenworks.gateway.route.finishing import Patience
-from tokenworks.gateway.route.places import Place
+from tokenworks.gateway.route.places import Ask, Place
 from tokenworks.gateway.route.router import Router
 from tokenworks.gateway.route.routes import Route, routes_of
+from tokenworks.metering.attribution.coarse.account import FarAccount
+from tokenworks.serving.accounted import Accounted
 from tokenworks.serving.engine import Options
 from tokenworks.serving.far.server import Far, Site
 from tokenworks.serving.pool import Pool
 from tokenworks.settings import EngineSettings, RemoteSettings, RouteSettings, Settings, remote_key
 
-ALIAS = "remote"
 REF = "remote@0"
 ELSEWHERE = "elsewhere"
 
@@ -30,6 +33,7 @@ class Elsewhere:
     router: Router
     routes: Mapping[str, Route]  # by alias
     fars: tuple[Far, ...]
+    accounts: tuple[FarAccount, ...] = ()  # of those whose energy is metered
 
     def beside(self, own: Releases) -> Releases:
         """Return `own` with the aliases that only servers elsewhere answer for."""
@@ -40,19 +44,29 @@ class Elsewhere:
         """Hang up everything."""
         for far in self.fars:
             far.close()
+        for account in self.accounts:
+            account.close()
 
 
-def elsewhere(settings: Settings, pool: Pool) -> Elsewhere:
-    """Return who else may be asked; raise `ConfigError` naming what is wrong with what the settings say of it."""
+def elsewhere(settings: Settings, pool: Pool, meters: Path) -> Elsewhere:
+    """Return who else may be asked; raise `ConfigError` naming what is wrong with what the settings say of it.
+
+    `meters` is the folder of who reads the meters of their hosts.
+    """
     engines = settings.engines
     fars = {remote.name: Far(_site(remote)) for remote in engines.remotes}
     if len(fars) < len(engines.remotes):
         raise ConfigError(f"engines.remotes: two have the same name; names are {[one.name for one in engines.remotes]}")
-    places = {remote.name: _place(remote, fars[remote.name]) for remote in engines.remotes}
+    accounts = far_accounts(settings, meters)
+    places = {
+        remote.name: _place(remote, accounted(remote.name, fars[remote.name].generate, accounts))
+        for remote in engines.remotes
+    }
     orders = dict(settings.routes)
     if engines.remote_url:
         target = remote_destination(engines)
-        places[ALIAS] = Place(target, pool.generate, first_byte_s=RemoteSettings(name="", url="").first_byte_s)
+        ask = accounted(ALIAS, pool.generate, accounts)
+        places[ALIAS] = Place(target, ask, first_byte_s=RemoteSettings(name="", url="").first_byte_s)
         orders.setdefault(ALIAS, RouteSettings(order=(ALIAS,)))
     routes = routes_of(orders, places)
     by_name = routes | {f"{alias}@0": route for alias, route in routes.items() if route.here_at < 0}
@@ -64,7 +78,7 @@ def elsewhere(settings: Settings, pool: Pool) -> Elsewhere:
     patience = Patience(stall_s=engines.stall_s, resume_s=engines.resume_s)
     count = pool.count if replicas > 1 else None
     router = Router(pool.generate, count=count, routes=by_name, patience=patience, hedge_percent=engines.hedge_percent)
-    return Elsewhere(router, routes, tuple(fars.values()))
+    return Elsewhere(router, routes, tuple(fars.values()), tuple(set(accounts.values())))
 
 
 async def add_remote(pool: Pool, settings: EngineSettings) -> None:
@@ -97,7 +111,12 @@ def _site(remote: RemoteSettings) -> Site:
     )
 
 
-def _place(remote: RemoteSettings, far: Far) -> Place:
+def accounted(name: str, ask: Ask, accounts: Mapping[str, FarAccount]) -> Ask:
+    """Return `ask` with an account of what it takes, where the energy of the server called `name` is metered."""
+    return Accounted(name, ask, accounts[name]) if name in accounts else ask
+
+
+def _place(remote: RemoteSettings, ask: Ask) -> Place:
     if remote.name in (HERE, ALIAS, ""):
         raise ConfigError(f"engines.remotes: {remote.name!r} cannot be a name; {HERE!r} and {ALIAS!r} have a meaning")
     if remote.region == HERE:
@@ -111,7 +130,7 @@ def _place(remote: RemoteSettings, far: Far) -> Place:
         price_in=remote.price_in,
         price_out=remote.price_out,
     )
-    return Place(target, far.generate, first_byte_s=remote.first_byte_s)
+    return Place(target, ask, first_byte_s=remote.first_byte_s)
 
 
 def _served(alias: str, route: Route) -> Served:

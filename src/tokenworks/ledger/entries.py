@@ -77,7 +77,9 @@ class RequestEntry(Entry, frozen=True, kw_only=True, tag="request"):
     engine_s: float = 0.0  # its share of the engine's time, step by step
     joules: float | None = None  # its share of what was metered; None: nothing was
     joules_error: float = 0.0  # standard uncertainty, as a share of `joules`
-    meter: str = ""  # how good the meter is: wall | nvml | rapl | sampled | model; gap: it had nothing to say
+    meter: str = (
+        ""  # how good the meter is: wall | nvml | rapl | sampled | model; gap: nothing to say; coarse-...: elsewhere
+    )
     grant: str = ""  # the grant that was used, by its id; limits and sums are its key's
     cost_micro: int = 0  # what it cost whoever runs the machines, in millionths of the price list's unit
     part_of: str = ""  # the request that this one is a sample for; nobody is charged for it but by that one
@@ -253,6 +255,32 @@ class EnergyEntry(Entry, frozen=True, kw_only=True, tag="energy"):
     because: str = ""  # why there are gaps
 
 
+class FarEnergyEntry(Entry, frozen=True, kw_only=True, tag="far-energy"):
+    """What a stretch of time took of a meter elsewhere: `metered_j` = requests + foreign + other + idle."""
+
+    server: str  # by the settings
+    seconds: float  # that the joules stand for; `at` less `waiting_s` is their end
+    metered_j: float
+    requests_j: float = 0.0  # due to requests of this house: of those that ended, their entries have it
+    foreign_j: float = 0.0  # of requests that the server counted and this house did not send
+    idle_j: float = 0.0  # while the engine had no work
+    other_j: float = 0.0  # drawn above that, while it had none
+    untold_j: float = 0.0  # of `requests_j`, what no entry has: answers broken off, gateways that died, gaps
+    carried_j: float = 0.0  # of all that was due until now, what requests to come are given
+    engine_s: float = 0.0  # of its busy time, what requests of this house had
+    foreign_s: float = 0.0  # and what others had
+    prompt_tokens: int = 0  # by the server's counters, whoever asked
+    completion_tokens: int = 0
+    foreign_prompt_tokens: int = 0  # of them, of others
+    foreign_completion_tokens: int = 0
+    meter: str = ""  # coarse-wall | coarse-nvml | coarse-rapl | coarse-sampled | coarse-model
+    source: str = ""  # by the settings
+    error: float = 0.0  # standard uncertainty of `metered_j`, as a share
+    gap_s: float = 0.0  # besides `seconds`: nobody knows
+    waiting_s: float = 0.0  # since then: not settled, as requests of that time are still under way
+    because: str = ""  # why there are gaps, or what else happened
+
+
 AnyEntry = (
     RequestEntry
     | FeedbackEntry
@@ -268,4 +296,5 @@ AnyEntry = (
     | ConfigEntry
     | ReadEntry
     | EnergyEntry
+    | FarEnergyEntry
 )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from tokenworks.ledger.entries import AnyEntry, EnergyEntry, FeedbackEntry, ReleaseEntry, RequestEntry
+from tokenworks.core.usage import COARSE
+from tokenworks.ledger.entries import AnyEntry, EnergyEntry, FarEnergyEntry, FeedbackEntry, ReleaseEntry, RequestEntry
 from tokenworks.ledger.metered import began_at, engine_s_of, error_of, is_sound, joules_of, within
 from tokenworks.ledger.position import Position
 from tokenworks.ledger.reader import read
@@ -25,6 +26,29 @@ class Energy(msgspec.Struct, frozen=True, kw_only=True):
     idle_j: float
     untold_j: float  # of `requests_j`, what no request's entry has: broken off, engines that died, gaps
     unsettled_j: float  # what then is left, against the sum of the entries: rounding, and requests under way
+    error: float
+    seconds: float
+    gap_s: float
+    meters: dict[str, float]  # joules by grade
+    doubtful: int = 0  # entries that cannot be meant: nothing of them is in these sums
+
+
+class FarEnergy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the meter of a server elsewhere says: `metered_j` = requests + foreign + other + idle."""
+
+    metered_j: float
+    requests_j: float  # due to requests of this house
+    foreign_j: float  # of requests that others sent there
+    other_j: float
+    idle_j: float
+    untold_j: float  # of `requests_j`, what no request's entry has
+    unsettled_j: float  # what then is left, against the sum of the entries: rounding, and requests under way
+    engine_s: float
+    foreign_s: float
+    prompt_tokens: int  # by the server's counters
+    completion_tokens: int
+    foreign_prompt_tokens: int
+    foreign_completion_tokens: int
     error: float
     seconds: float
     gap_s: float
@@ -49,6 +73,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     joules_error: float = 0.0  # standard uncertainty of that, as a share
     metered: int = 0  # requests that have one, themselves or by their samples
     energy: Energy | None = None  # by the meter; None: none was read
+    elsewhere: dict[str, FarEnergy] = {}  # by the meters of servers elsewhere, by name
     latency_p50_s: float | None = None
     latency_p95_s: float | None = None
     ttft_p50_s: float | None = None
@@ -79,7 +104,7 @@ def stats(root: Path, since: float | None = None, until: float | None = None) ->
 
 def _between(entries: Iterable[AnyEntry], begin: float, end: float) -> Iterator[AnyEntry]:
     for entry in entries:
-        if isinstance(entry, EnergyEntry) and is_sound(entry):
+        if isinstance(entry, EnergyEntry | FarEnergyEntry) and is_sound(entry):
             if began_at(entry) < end and (part := within(entry, begin, end)) is not None:
                 yield part
         elif begin <= entry.at < end:
@@ -91,6 +116,7 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
     requests: list[RequestEntry] = []
     feedback: list[FeedbackEntry] = []
     energy: list[EnergyEntry] = []
+    far: list[FarEnergyEntry] = []
     releases = 0
     first_at, last_at = None, None
     for entry in entries:
@@ -102,6 +128,8 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
             feedback.append(entry)
         elif isinstance(entry, EnergyEntry):
             energy.append(entry)
+        elif isinstance(entry, FarEnergyEntry):
+            far.append(entry)
         elif isinstance(entry, ReleaseEntry):
             releases += 1
     metered = [(entry, joules) for entry in requests if (joules := joules_of(entry)) is not None]
@@ -123,7 +151,8 @@ def sum_up(entries: Iterable[AnyEntry]) -> Stats:
         joules=joules,
         joules_error=sum(joules * error_of(entry) for entry, joules in metered) / (joules or 1.0),
         metered=_metered(asked, [entry for entry, _ in metered]),
-        energy=_energy(energy, joules) if energy else None,
+        energy=_energy(energy, sum(joules for entry, joules in metered if not _is_far(entry))) if energy else None,
+        elsewhere=_elsewhere(far, [(entry, joules) for entry, joules in metered if _is_far(entry)]),
         latency_p50_s=percentile(latency, 0.5),
         latency_p95_s=percentile(latency, 0.95),
         ttft_p50_s=percentile(ttft, 0.5),
@@ -161,6 +190,54 @@ def _energy(every: Sequence[EnergyEntry], told_j: float) -> Energy:
         error=sum(entry.metered_j * entry.error for entry in entries) / (metered_j or 1.0),
         seconds=sum(entry.seconds for entry in entries),
         gap_s=sum(entry.gap_s for entry in entries) + (entries[-1].waiting_s if entries else 0.0),
+        meters=meters,
+        doubtful=len(every) - len(entries),
+    )
+
+
+def _is_far(entry: RequestEntry) -> bool:
+    """Return whether a request's joules are by the meter of a server elsewhere."""
+    return entry.meter.startswith(COARSE)
+
+
+def _elsewhere(every: Sequence[FarEnergyEntry], told: Sequence[tuple[RequestEntry, float]]) -> dict[str, FarEnergy]:
+    told_j: dict[str, float] = {}
+    for entry, joules in told:
+        server = next((one.to for one in reversed(entry.sent) if one.ended == "ok"), "")
+        told_j[server] = told_j.get(server, 0.0) + joules
+    return {
+        server: _far_energy(
+            [entry for entry in every if entry.server == server],
+            sum(told_j.get(name, 0.0) for name in server.split("+")),
+        )
+        for server in sorted({entry.server for entry in every})
+    }
+
+
+def _far_energy(every: Sequence[FarEnergyEntry], told_j: float) -> FarEnergy:
+    entries = [entry for entry in every if is_sound(entry)]
+    meters: dict[str, float] = {}
+    for entry in entries:
+        meters[entry.meter] = meters.get(entry.meter, 0.0) + entry.metered_j
+    metered_j, requests_j = sum(meters.values()), sum(entry.requests_j for entry in entries)
+    untold_j = sum(entry.untold_j for entry in entries)
+    return FarEnergy(
+        metered_j=metered_j,
+        requests_j=requests_j,
+        foreign_j=sum(entry.foreign_j for entry in entries),
+        other_j=sum(entry.other_j for entry in entries),
+        idle_j=sum(entry.idle_j for entry in entries),
+        untold_j=untold_j,
+        unsettled_j=requests_j - untold_j - told_j,
+        engine_s=sum(entry.engine_s for entry in entries),
+        foreign_s=sum(entry.foreign_s for entry in entries),
+        prompt_tokens=sum(entry.prompt_tokens for entry in entries),
+        completion_tokens=sum(entry.completion_tokens for entry in entries),
+        foreign_prompt_tokens=sum(entry.foreign_prompt_tokens for entry in entries),
+        foreign_completion_tokens=sum(entry.foreign_completion_tokens for entry in entries),
+        error=sum(entry.metered_j * entry.error for entry in entries) / (metered_j or 1.0),
+        seconds=sum(entry.seconds for entry in entries),
+        gap_s=sum(entry.gap_s for entry in entries),
         meters=meters,
         doubtful=len(every) - len(entries),
     )

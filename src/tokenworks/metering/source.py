@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, Protocol
 
 from tokenworks.core.errors import ConfigError, TokenworksError
+from tokenworks.core.usage import COARSE
 
 GRADES = ("wall", "nvml", "rapl", "sampled", "model", "none")  # from good to bad, economics of metering section 1.2
-JOULES = {"J": 1.0, "kJ": 1e3, "Wh": 3600.0, "kWh": 3.6e6}
+JOULES = {"mJ": 1e-3, "J": 1.0, "kJ": 1e3, "Wh": 3600.0, "kWh": 3.6e6}
 WATTS = {"mW": 1e-3, "W": 1.0, "kW": 1e3}
 
 
@@ -38,6 +39,11 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of it."""
         ...
+
+
+def coarse(grade: str) -> str:
+    """Return the grade of what requests took of a server that says nothing of its steps."""
+    return f"{COARSE}{grade}"
 
 
 def sample_of(zone: str, figure: object, unit: str) -> Sample:

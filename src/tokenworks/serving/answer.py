@@ -7,6 +7,7 @@ from typing import Protocol, Self
 
 import msgspec
 
+from tokenworks.metering.attribution.coarse.account import FarWork
 from tokenworks.serving.traffic import Traffic
 
 
@@ -89,6 +90,7 @@ class EngineCall(msgspec.Struct, frozen=True, kw_only=True):
     wait_s: float | None = None  # for an engine that is starting; None: as the pool is used to
     headers: tuple[tuple[str, str], ...] = ()  # sent on besides ours
     traffic: list[Traffic] = []  # gets one for each attempt, before anything of it is sent
+    works: list[FarWork] = []  # gets one for each attempt at a server elsewhere whose energy is metered
 
 
 class EngineAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from tokenworks.settings.money import Amount
+from tokenworks.settings.money import Amount, MeterSettings
 
 
 class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,6 +26,8 @@ class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     price_out: Amount = 0.0  # per million tokens of answers
     first_byte_s: float = 60.0  # how long its answer may take to begin
     api_version: str = ""  # where the shape has one: azure, anthropic
+    metrics_url: str = ""  # of a vLLM server: its /metrics page, to tell what requests took of it; needs `meter.source`
+    meter: MeterSettings = MeterSettings()  # of its host
 
 
 class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +57,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     remote_model: str = ""  # the name it knows the model by
     remote_label: str = "public"  # the highest label of text that may go there
     remote_region: str = "elsewhere"  # where it stands; "here": on machines of your own
+    remote_metrics_url: str = ""  # of a vLLM server: its /metrics page; needs `remote_meter.source`
+    remote_meter: MeterSettings = MeterSettings()  # of its host
     remotes: tuple[RemoteSettings, ...] = ()
     replicas: int = 1  # processes of each model: one may die, and the others finish what it began
     stall_s: float = 30.0  # a stream that says nothing for so long is finished by another destination

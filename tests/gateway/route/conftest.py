@@ -156,7 +156,7 @@ class Routed:
 
     async def _start(self, settings: Settings) -> None:
         house = self.house
-        self.far = elsewhere(settings, self.pool)
+        self.far = elsewhere(settings, self.pool, house.home / "meter")
         releases, records = self.far.beside(house.releases), house.records(keep_bodies=False)
         parts = replace(house.parts(), releases=releases, pool=self.pool, records=records, router=self.far.router)
         self.gateway = build(parts)

@@ -66,7 +66,7 @@ def test_settings_that_do_not_say_what_to_read_are_refused(plug: Any) -> None:
         a_wall(plug, field="")
     with pytest.raises(ConfigError, match=r"meter\.url"):
         a_wall(plug, url="plug.local")
-    with pytest.raises(ConfigError, match="'BTU' is none of J, kJ, Wh"):
+    with pytest.raises(ConfigError, match="'BTU' is none of mJ, J, kJ, Wh"):
         a_wall(plug, unit="BTU")
 
 

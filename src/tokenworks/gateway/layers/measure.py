@@ -42,6 +42,7 @@ def take_whole(exchange: Exchange, engine: str, status: int, body: bytes) -> Non
             exchange.usage = usage_of(body)
             if exchange.usage == NOTHING_STATED and exchange.endpoint in GENERATES:
                 exchange.usage = reckoned(body, exchange.what.size.prompt_likely)
+            _take_far(exchange)
     elif status < 400:  # nobody would count its tokens
         raise EngineError(f"the engine answered with status {status}, which is no answer to what it was asked")
 
@@ -93,6 +94,20 @@ class _Metered(Passing):
     def _note_spent(self) -> None:
         if _ours(self._exchange):
             self._exchange.spent = self._meter.spent
+        else:
+            _take_far(self._exchange)
+
+
+def _take_far(exchange: Exchange) -> None:
+    """Set what the server elsewhere that answered took, where its energy is metered; others were asked in vain."""
+    works = exchange.call.works if exchange.call is not None else ()
+    if works:
+        place = next((one.to for one in reversed(exchange.sent) if one.ended == "ok"), "")
+        for work in works:
+            if work.name == place:
+                exchange.spent = work.tell(exchange.usage)
+            else:
+                work.drop()
 
 
 def _ours(exchange: Exchange) -> bool:

@@ -42,17 +42,17 @@ class StepCost:
         rows, seconds = rows[usual], seconds[usual]
         self._squares = FORGET * self._squares + rows.T @ rows
         self._products = FORGET * self._products + rows.T @ seconds
-        self._new_s, self._read_s = _not_negative(self._squares, self._products)
+        _, self._new_s, self._read_s = not_negative(self._squares, self._products)
 
 
-def _not_negative(squares: np.ndarray, products: np.ndarray) -> tuple[float, float]:
-    """Return the costs of a new and of a read token, neither below zero, nor the floor that stands before them."""
+def not_negative(squares: np.ndarray, products: np.ndarray) -> tuple[float, float, float]:
+    """Return the floor and the costs of two kinds of tokens, none of them below zero, from the normal equations."""
     kept = [0, 1, 2]
     while len(kept) > 1:
         found = np.linalg.lstsq(squares[np.ix_(kept, kept)], products[kept], rcond=1e-9)[0]
         worst = int(np.argmin(found))
         if found[worst] >= 0:
             costs = dict(zip(kept, map(float, found), strict=True))
-            return costs.get(1, 0.0), costs.get(2, 0.0)
+            return costs.get(0, 0.0), costs.get(1, 0.0), costs.get(2, 0.0)
         del kept[worst]
-    return 0.0, 0.0
+    return 0.0, 0.0, 0.0

@@ -24,7 +24,7 @@ from tokenworks.metering.money.energy import Energy, Metering, energy_lines, ene
 from tokenworks.metering.money.metered import metered_hours
 from tokenworks.metering.money.month import Month
 from tokenworks.metering.money.node import HOUR_S, QUARTER_S, YEAR_H, is_written_off, power_kw
-from tokenworks.metering.money.sums import TRIAL, Key, Sums
+from tokenworks.metering.money.sums import TRIAL, Key, Sums, told_here_uj
 
 G_PER_KG = 1000.0
 JOULES_PER_KWH = 3.6e6
@@ -109,7 +109,7 @@ def footprint(
         provider=provider,
         drawn_kwh=drawn.energy_kwh,
         metered_kwh=drawn.metered_kwh,
-        energy=energy_of(metering, month, told_uj=sum(one.joules_micro for one in table.values()), until=until),
+        energy=energy_of(metering, month, told_uj=told_here_uj(table), until=until),
     )
 
 

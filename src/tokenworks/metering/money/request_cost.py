@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import NamedTuple
 
+from tokenworks.core.destination import HERE
 from tokenworks.core.errors import ConfigError
 from tokenworks.core.usage import Spent, Usage
 from tokenworks.metering.money.costs_file import Node, Sheet
@@ -86,7 +87,7 @@ class Costs:
         if place in self._remotes:
             return self._remotes[place].nano(usage)
         now = self._quarter if self._quarter.number == at // QUARTER_S else self._turn(at)
-        if self._node is not None and 0 < spent.engine_s < math.inf:
+        if place == HERE and self._node is not None and 0 < spent.engine_s < math.inf:
             busy_us = round(spent.engine_s * 1e6)
             if spent.joules is None or not 0 <= spent.joules < math.inf:  # no meter, or one that says nonsense
                 return busy_us * (now.fixed_per_h + now.power_per_h) // (HOUR_S * 10**6)

@@ -17,7 +17,7 @@ from tokenworks.metering.money.drawn import metered_node
 from tokenworks.metering.money.energy import NOT_METERED, Energy, Metering, energy_of
 from tokenworks.metering.money.machines import Machines, machines
 from tokenworks.metering.money.month import Month
-from tokenworks.metering.money.sums import MICRO, Sums, Table, grouped, together
+from tokenworks.metering.money.sums import MICRO, Sums, Table, grouped, together, told_here_uj
 
 Basis = Literal["usage", "allocation"]
 Hosted = Callable[[str, Sums], "int | None"]
@@ -114,7 +114,7 @@ def statement(
     mine = {key: sums for key, sums in table.items() if wanted.tenant in ("", key.tenant)}
     by_line = grouped(mine, *LINE)
     lines = [_line(group, sums, hosted) for group, sums in by_line.items()]
-    sums, told_uj = together(by_line.values()), sum(one.joules_micro for one in table.values())
+    sums, told_uj = together(by_line.values()), told_here_uj(table)
     energy = energy_of(metering, wanted.month, told_uj=told_uj, until=now) if not wanted.tenant else None
     found = Statement(
         month=wanted.month.name,

@@ -146,6 +146,11 @@ def grouped(table: Mapping[Key, Sums], *names: str) -> dict[tuple[str | int, ...
     return {group: Sums(*found[group]) for group in sorted(found)}
 
 
+def told_here_uj(table: Mapping[Key, Sums]) -> int:
+    """Return the joules of requests that this site answered, in millionths: other sites have meters of their own."""
+    return sum(sums.joules_micro for key, sums in table.items() if not key.place)
+
+
 def together(rows: Iterable[Sums]) -> Sums:
     """Return the sum of sums."""
     columns = list(zip(*rows, strict=True))
