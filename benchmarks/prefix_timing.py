@@ -7,9 +7,11 @@ round, in random order, the same caller asks for one token after prompts of abou
 before, one that another tenant has just asked, one that it asked before another prompt, one that its own tenant has
 just asked under another label, and, as the control, one that it has just asked itself. Before each, somebody asks
 something just as long, so that only the prompt differs: libraries keep what they worked out for the shape of the step
-before. A fresh prompt behind one of another length says what that alone comes to. The classifier says "asked before"
-below any threshold: its AUC over thresholds is the probability that an answer to an asked prompt comes sooner than one
-to a fresh prompt (Mann-Whitney; Fawcett 2006). Intervals: percentile bootstrap over rounds.
+before. Fresh prompts behind one of another length say what that alone comes to: behind an answer of one token, where
+the step before was the reading of its prompt, and behind one of two, where it was not. The classifier says "asked
+before" below any threshold: its AUC over thresholds is the probability that an answer to an asked prompt comes sooner
+than one to a fresh prompt (Mann-Whitney; Fawcett 2006), each arm beside the fresh prompts behind answers of as many
+tokens. Intervals: percentile bootstrap over rounds.
 Writes results/prefix-timing.json and .md.
 """
 
@@ -24,7 +26,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -34,15 +36,29 @@ from tokenworks.core.label import Label
 from tokenworks.factory import Factory
 from tokenworks.factory.doctor import machine
 
-BETWEEN = "another tenant's, and somebody's other prompt since"
-RESHAPED = "fresh, behind one of another length"
+
+class Arm(NamedTuple):
+    """What is asked before a prompt is timed."""
+
+    who: str = "other"
+    label: str = "internal"
+    same: bool = True  # the very prompt, else another
+    alike: bool = True  # of as many tokens
+    tokens: int = 1  # of the answer to it
+    since: bool = False  # whether the same caller asks something else in between
+
+
+FRESH, LONGER = "fresh", "fresh, behind an answer of two tokens"
 ARMS = {
-    "fresh": ("other", "internal"),  # who asks before, under which label: here another prompt
-    RESHAPED: ("other", "internal"),
-    "another tenant's": ("other", "internal"),
-    BETWEEN: ("other", "internal"),
-    "another label's": ("caller", "confidential"),
-    "its own": ("caller", "internal"),
+    FRESH: Arm(same=False),
+    "another tenant's": Arm(),
+    "another tenant's, and somebody's other prompt since": Arm(since=True),
+    "another label's": Arm(who="caller", label="confidential"),
+    "fresh, behind one of another length": Arm(same=False, alike=False),
+    LONGER: Arm(same=False, tokens=2),
+    "another tenant's, behind an answer of two tokens": Arm(tokens=2),
+    "fresh, behind one of another length and an answer of two tokens": Arm(same=False, alike=False, tokens=2),
+    "its own": Arm(who="caller"),
 }
 DRAWS = 2000
 PIECES = 2  # of 126 tokens
@@ -75,11 +91,11 @@ def measure(gateway: Gateway, home: Path, prompts: Prompts, rounds: int) -> dict
     times_s: dict[str, list[float]] = {arm: [] for arm in ARMS}
     for number in range(-5, rounds):  # the first five warm up
         for arm in rng.sample(list(ARMS), len(ARMS)):
-            who, label = ARMS[arm]
-            asked, mine = pair(prompts, alike=arm != RESHAPED)
-            callers[who].ask(mine if arm not in ("fresh", RESHAPED) else asked, label)
-            if arm == BETWEEN:
-                callers[who].ask(asked, label)
+            how = ARMS[arm]
+            other, mine = pair(prompts, alike=how.alike)
+            callers[how.who].ask(mine if how.same else other, how.label, tokens=how.tokens)
+            if how.since:
+                callers[how.who].ask(other, how.label)
             took_s = callers["caller"].ask(mine, "internal")
             if number >= 0:
                 times_s[arm].append(took_s)
@@ -96,7 +112,7 @@ def pair(prompts: Prompts, *, alike: bool) -> tuple[str, str]:
 
 
 class Caller:
-    """Asks for one token, over one connection."""
+    """Asks over one connection."""
 
     def __init__(self, gateway: Gateway, key: str) -> None:
         where = urlsplit(gateway.url)
@@ -104,9 +120,9 @@ class Caller:
         self._model = gateway.model
         self._headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
 
-    def ask(self, prompt: str, label: str) -> float:
+    def ask(self, prompt: str, label: str, *, tokens: int = 1) -> float:
         """Return how long the answer took; while the engine starts, ask again."""
-        body = {"model": self._model, "prompt": prompt, "max_tokens": 1, "temperature": 0, "ignore_eos": True}
+        body = {"model": self._model, "prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
         headers = {**self._headers, "x-tokenworks-label": label}
         while True:
             began_s = time.perf_counter()
@@ -136,11 +152,11 @@ def interval(asked_s: np.ndarray, fresh_s: np.ndarray) -> tuple[float, float]:
 
 def write(times_s: dict[str, list[float]], chosen: argparse.Namespace) -> None:
     """Keep the figures as data and as a table, and print the table."""
-    fresh = np.array(times_s["fresh"])
     rows: list[dict[str, Any]] = []
     for arm, values in times_s.items():
         row: dict[str, Any] = {"prompt": arm, "median_ms": round(1e3 * statistics.median(values), 2)}
-        if arm != "fresh":
+        fresh = np.array(times_s[FRESH if ARMS[arm].tokens == 1 else LONGER])
+        if arm not in (FRESH, LONGER):
             low, high = interval(np.array(values), fresh)
             row |= {"auc": round(auc(np.array(values), fresh), 3), "low": round(low, 3), "high": round(high, 3)}
         rows.append(row)

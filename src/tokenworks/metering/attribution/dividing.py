@@ -44,12 +44,14 @@ def divide(
     idle_j = other_j = 0.0
     due_j = dict.fromkeys(engines, 0.0)
     for part in metered.parts:
-        idle_j += part.joules * floor * (1 - worked)
-        active_j = part.joules * (floor * worked + 1 - floor)
+        floor_j = part.joules * floor
+        above_j = part.joules - floor_j
         share = (serving if part.by_processor else worked) if busy_s else 0.0
-        other_j += active_j * (1 - share)
+        idle_j += floor_j * (1 - worked)
+        other_j += above_j * (1 - share)
+        engines_j = floor_j * worked + above_j * share
         by_core = part.by_processor and core_s > 0
         for name, one in engines.items():
             own, all_own = (one.core_s, core_s) if by_core else (one.busy_s, busy_s)
-            due_j[name] += active_j * share * own / all_own if busy_s else 0.0
+            due_j[name] += engines_j * own / all_own if busy_s else 0.0
     return Division(idle_j, other_j, due_j)
