@@ -88,8 +88,11 @@ class Load:
             async with http.stream("POST", url, json=body, headers=headers) as answer:
                 told.status = answer.status_code
                 if stream and answer.status_code == 200:
-                    async for line in answer.aiter_lines():
-                        self._take(told, line)
+                    rest = ""  # a line of its own ends with LF: httpx ends one at U+2028 and others too
+                    async for text in answer.aiter_text():
+                        *lines, rest = (rest + text).split("\n")
+                        for line in lines:
+                            self._take(told, line)
                 else:
                     self._whole(told, json.loads(await answer.aread()))
         except (httpx.HTTPError, json.JSONDecodeError) as broken:

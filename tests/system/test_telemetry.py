@@ -248,7 +248,7 @@ def test_top_shows_models_engines_and_tenants(site):
     shown = tokenworks(site.running.home, "top", "--once", env={**os.environ, "COLUMNS": "160"}).stdout
     assert site.running.url in shown, shown
     (row,) = [line for line in shown.splitlines() if line.startswith(f"{site.model}@1") and "s " in line]
-    assert re.search(r"0\.\d\d +\d+\.\d +\d+\.\d +[\d.]+ m?s", row)
+    assert re.search(r"0\.\d\d +\d+\.\d +\d+\.\d +[\d.]+\sm?s", row)
     assert any(line.split()[:2] == [f"{site.model}@1", "ready"] for line in shown.splitlines())
     assert re.search(r"^default +0\.\d\d", shown, re.MULTILINE)
     failed = [line.split()[-2] for line in shown.splitlines() if line.startswith("remote@0")]

@@ -26,6 +26,7 @@ from tokenworks.settings import MeterSettings, Settings
 
 T = TypeVar("T")
 Serving = Callable[[], Iterable[int]]
+TELL_EVERY_S = 60.0  # of a meter that comes and goes the log hears no more often
 log = structlog.get_logger()
 
 
@@ -100,6 +101,7 @@ class Metering:
         self._meterer: Reads | None = None
         self._task: asyncio.Task[None] | None = None
         self._trouble = ""
+        self._told_s = -TELL_EVERY_S
 
     async def begin(self) -> None:
         """Open the meter, where one is configured and no other server over this home reads it. Raises `ConfigError`."""
@@ -132,8 +134,8 @@ class Metering:
         while True:
             await asyncio.sleep(self._settings.interval_s)
             await self._run(meterer.turn)
-            if meterer.trouble != self._trouble:
-                self._trouble = meterer.trouble
+            if meterer.trouble != self._trouble and loop.time() - self._told_s >= TELL_EVERY_S:
+                self._trouble, self._told_s = meterer.trouble, loop.time()
                 log.warning(
                     "meter" if self._trouble else "meter is back", trouble=self._trouble, meter=self._folder.name
                 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import psutil
 
+WORKED = ("user", "nice", "system", "irq", "softirq")  # guests are in `user` and `nice`; a stolen second was not worked
+
 
 def cores() -> int:
     """Return how many processors the system has, whoever may use them."""
@@ -11,11 +13,12 @@ def cores() -> int:
 
 
 def busy_core_s() -> float:
-    """Return the processor seconds that were worked on this machine since it was started, by anybody."""
+    """Return the processor seconds that were worked on this machine since it was started, by anybody.
+
+    It never falls: each of its terms grows, which what is left of all time, less the idle, does not in floating point.
+    """
     times = psutil.cpu_times()
-    waiting = times.idle + getattr(times, "iowait", 0.0)
-    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted under user and nice already
-    return float(sum(times) - waiting - guests - getattr(times, "steal", 0.0))
+    return float(sum(getattr(times, name, 0.0) for name in WORKED))
 
 
 def process_core_s(pid: int) -> float | None:

@@ -14,11 +14,12 @@ from tokenworks import parts
 from tokenworks.core.destination import Destination
 from tokenworks.core.errors import ConfigError, NotFoundError
 from tokenworks.serving.answer import EngineAnswer, EngineCall
+from tokenworks.serving.awaited import answer_of
 from tokenworks.serving.child import host_command
 from tokenworks.serving.choose import ROOM, choose_engine, choose_for
 from tokenworks.serving.engine import Options
 from tokenworks.serving.followed import EngineAt, Followed, Reach
-from tokenworks.serving.link import Link, answer_of
+from tokenworks.serving.link import Link
 from tokenworks.serving.member import Local, Member, Remote
 from tokenworks.serving.supervisor import EngineStatus, NotReadyError, Policy, Supervisor
 from tokenworks.serving.traffic import Traffic

@@ -132,6 +132,21 @@ def test_every_chunk_arrives_once_and_in_order(batches: list[list[bytes]], slow:
     asyncio.run(run())
 
 
+async def test_an_end_that_came_with_nothing_to_pass_on_is_seen_at_once() -> None:
+    class Keeping(Passing):
+        def at_hand(self) -> bytes | None:
+            chunk = super().at_hand()
+            return chunk and chunk.replace(b"data: [DONE]", b"")
+
+        async def __anext__(self) -> bytes:
+            return await self._chunks.__anext__()
+
+    source, caller = Source(), Caller()
+    source.send(b"data: [DONE]", end=True)
+    await asyncio.wait_for(flow(Keeping(source), begun(caller)), 10)
+    assert body(caller.read) == b""
+
+
 async def test_chunks_that_come_singly_wake_no_task_and_leave_in_one_write_each() -> None:
     source, caller = Source(), Caller()
     task = asyncio.create_task(flow(source, begun(caller)))

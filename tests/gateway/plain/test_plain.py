@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 from gateway.conftest import House
 from tokenworks.core.label import Label
 from tokenworks.gateway.http.incoming import Incoming
-from tokenworks.gateway.plain.plain import Run
+from tokenworks.gateway.plain import plain
 from tokenworks.gateway.server import Server, serve
 from tokenworks.governance.grants import Rights
 from tokenworks.governance.limits import Limit, Subject
@@ -307,14 +309,15 @@ def test_who_hangs_up_in_the_moment_of_handing_over_leaves_one_entry_and_nothing
     both: Both, monkeypatch: pytest.MonkeyPatch, how: str, stream: bool
 ) -> None:
     both.ask(both.short, WELL)
-    before, follow = both.house.entries(), Run._follow
+    before = both.house.entries()
 
-    def followed(run: Run, *given: Any) -> None:
-        follow(run, *given)
-        run.stop()
+    def stopped(work: Callable[..., Any], run: Any, *given: Any) -> Any:
+        asyncio.get_running_loop().call_soon(run.stop)  # before the task's first step
+        return work(run, *given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_follow", followed)
+        for work in (plain.follow, plain.go_on):
+            patch.setattr(plain, work.__name__, partial(stopped, work))
         answer = both.ask(both.short, {"messages": [{"role": "user", "content": how}], "stream": stream})
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "shutting_down")
     both.house.wait_until(lambda: len(both.house.entries()) > len(before))

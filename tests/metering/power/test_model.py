@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from collections import namedtuple
+
+import psutil
 import pytest
 
 from tokenworks.core.errors import ConfigError
@@ -24,6 +28,22 @@ def test_it_follows_the_work_of_this_machine() -> None:
     while busy_core_s() - began < 0.05:
         sum(range(20_000))
     assert model.read()[1].value - before >= 0.05 - 1e-9
+
+
+def test_the_work_of_a_machine_that_has_long_been_up_never_falls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times come in hundredths, which floating point does not have: what is left of a sum of them may fall."""
+    rng = random.Random(0)
+    ticks = dict.fromkeys(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest"), 9_876_543)
+    times = namedtuple("times", ticks)
+    monkeypatch.setattr(psutil, "cpu_times", lambda: times(*(count / 100 for count in ticks.values())))
+    last = began = busy_core_s()
+    for _ in range(2000):
+        ticks[rng.choice([*ticks, "idle", "idle", "iowait"])] += rng.randrange(4)
+        now = busy_core_s()
+        assert now >= last
+        last = now
+    worked = sum(ticks[name] - 9_876_543 for name in ("user", "nice", "system", "irq", "softirq"))
+    assert last - began == pytest.approx(worked / 100)
 
 
 def test_a_calibration_gives_its_powers_and_its_uncertainty() -> None:

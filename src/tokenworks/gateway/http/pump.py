@@ -51,8 +51,9 @@ class Pump:
             return None
         self._stopped = asyncio.get_running_loop().create_future()
         try:
-            while not self._stopped.done() and self._more():
-                pass
+            quiet = 0  # a layer may keep all of what was there: only what is asked again tells that this was the end
+            while not self._stopped.done() and quiet < 2:
+                quiet = 0 if self._more() else quiet + 1
             if not self._stopped.done():
                 self._incoming.flush()
             return await self._stopped

@@ -19,7 +19,7 @@ import structlog
 from tokenworks.core.errors import EngineError, StoreError
 from tokenworks.gateway.admission.refusals import cut_off
 from tokenworks.gateway.errors import ApiError
-from tokenworks.gateway.exchange import Exchange, Reply, whole
+from tokenworks.gateway.exchange import Exchange, whole
 from tokenworks.gateway.http.incoming import Incoming
 from tokenworks.gateway.layers.admit import Admit
 from tokenworks.gateway.layers.classify import about_whom
@@ -35,7 +35,7 @@ from tokenworks.gateway.openai.bodies import parse
 from tokenworks.gateway.openai.face import TOKENS
 from tokenworks.gateway.openai.wire import PATIENCE, RARE, Conversation
 from tokenworks.gateway.plain.plans import Plan, Plans
-from tokenworks.gateway.plain.tasks import abandon, follow, go_on
+from tokenworks.gateway.plain.tasks import abandon, follow, go_on, streamed
 from tokenworks.gateway.route.router import Router
 from tokenworks.serving.answer import EngineAnswer, EngineCall
 from tokenworks.serving.link import Link
@@ -191,11 +191,7 @@ class Run:
         assert link is not None, "nothing was sent yet"
         self._link = None  # a task's from here on, which hangs up when it is cancelled
         call = plain.router.prepared(exchange, call)
-        sent = link.send(call)
-
-        async def said() -> Reply:
-            return plain.router.passed_on(exchange, call, await link.answer(call, sent), place)
-
+        said = partial(streamed, plain.router, exchange, call, link, link.send(call), place)
         self._follow(partial(follow, self, plain.record, plain.router, said))
 
     # -- the engine, and then the ledger, have something to say

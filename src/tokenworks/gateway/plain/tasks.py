@@ -15,8 +15,12 @@ from tokenworks.gateway.layers.record import Record
 from tokenworks.gateway.layers.route import explained
 from tokenworks.gateway.layers.schedule import in_slot
 from tokenworks.gateway.openai.wire import Conversation
-from tokenworks.serving.answer import EngineAnswer
+from tokenworks.gateway.route.places import Place
+from tokenworks.gateway.route.router import Router
+from tokenworks.serving.answer import EngineAnswer, EngineCall
+from tokenworks.serving.awaited import answered
 from tokenworks.serving.connection import LostError
+from tokenworks.serving.link import Link
 
 log = structlog.get_logger()
 
@@ -71,6 +75,13 @@ async def follow(run: Underway, record: Record, again: Handle, said: Callable[[]
     except Exception:
         log.exception("a request could not be answered", request_id=run.exchange.request_id)
     run.conversation.incoming.answered()
+
+
+async def streamed(
+    router: Router, exchange: Exchange, call: EngineCall, link: Link, sent: asyncio.Future[None], place: Place
+) -> Reply:
+    """Return the answer of `place` to `call`, which `link` sent."""
+    return router.passed_on(exchange, call, await answered(link, call, sent), place)
 
 
 async def abandon(run: Underway, record: Record) -> None:

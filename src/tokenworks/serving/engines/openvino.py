@@ -36,6 +36,7 @@ from tokenworks.serving.steps import Steps
 from tokenworks.serving.tokens import Tokens
 
 INTERVAL_S = 0.04  # at most about 25 pieces a second and stream: more cost the batch its speed, and no eye sees them
+TURNS = 1  # of the loop, between two steps: what came during one joins the next, and what it made leaves before that
 CROWD = 6  # with more streams than this, pieces are fewer in turn: what each costs comes out of everybody's tokens
 
 
@@ -186,9 +187,17 @@ class OpenVinoEngine(Decoder):
             self._die(error)
             return
         if more:
-            asyncio.get_running_loop().call_soon(self._step)
+            self._come_back(TURNS)
         else:
             self._stepping = False
+
+    def _come_back(self, turns: int) -> None:
+        """Make the next step after so many turns of the loop and the one that begins now."""
+        loop = asyncio.get_running_loop()
+        if turns:
+            loop.call_soon(self._come_back, turns - 1)
+        else:
+            loop.call_soon(self._step)
 
     def _die(self, error: Exception) -> None:
         self._failure = EngineDied(f"OpenVINO stopped in the middle of a step ({str(error).strip().splitlines()[-1]})")
