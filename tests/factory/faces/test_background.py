@@ -22,7 +22,8 @@ def test_a_killed_server_takes_up_what_it_had_accepted(server):
     server.kill()
     waited = left(server)
     assert set(waited) <= set(said)
-    assert {"queued", "in_progress"} <= set(waited.values())
+    assert "in_progress" in waited.values()
+    assert len(waited) > 1  # how many still wait for their turn depends on who is faster, client or engine
     server.begin()
     client = server.client()
     done = [until(lambda id=id: (found := client.responses.retrieve(id)).status in OVER and found) for id in said]
