@@ -158,12 +158,13 @@ def test_workers_killed_under_load_overspend_nothing_and_what_they_held_comes_ba
     broken = [status for status, _ in answers].count(0)
     assert broken > 0, "they were killed after the last answer"
     served.until_it_serves(served.free)
+    spent = served.spent("killed")
     rest, told = [], set()
     while told != {"insufficient_quota"}:  # until then it is told that more may be left when others have ended
         rest += (more := served.ask_at_once(key, 250, tokens))
         told = {body["error"]["code"] for status, body in more if status != 200}
         assert told <= {"insufficient_quota", "rate_limit_exceeded"}
-    assert 200 in {status for status, _ in rest}
+    assert 200 in {status for status, _ in rest} or spent > budget - most  # workers may be faster than their killer
     assert budget - most < served.spent("killed") <= budget
     delivered = sum(status == 200 for status, _ in (*answers, *rest))
     assert delivered <= len([1 for _, entry in served.entries("killed") if entry.price_micro]) <= delivered + broken
