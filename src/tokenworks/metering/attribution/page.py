@@ -6,14 +6,12 @@ a reader who comes in between looks again. The file is locked as long as its eng
 
 from __future__ import annotations
 
-import fcntl
-import mmap
 import os
 import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from tokenworks.core.ids import new_id
+from tokenworks.metering.attribution.mapped import Mapped, create
 
 SUFFIX = ".engine"
 SIZE = 256
@@ -50,13 +48,11 @@ class Told(NamedTuple):
     grade: str = ""
 
 
-class Page:
+class Page(Mapped):
     """One of those files, open."""
 
     def __init__(self, path: Path, file: int) -> None:
-        self.path = path
-        self._file = file
-        self._map = mmap.mmap(file, SIZE)
+        super().__init__(path, file, SIZE)
         self._worked_number = _NUMBER.unpack_from(self._map, 0)[0]
         self._told_number = _NUMBER.unpack_from(self._map, _TOLD_AT)[0]
 
@@ -109,32 +105,10 @@ class Page:
                 break
         return Told(number, settled_w, ahead_w, error, spread, until_s, grade.rstrip(b"\0").decode())
 
-    @property
-    def left(self) -> bool:
-        """Whether its engine has ended."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        fcntl.flock(self._file, fcntl.LOCK_UN)
-        return True
-
-    def close(self) -> None:
-        """Let go of it; that tells others that its engine has ended."""
-        self._map.close()
-        os.close(self._file)
-
 
 def new_page(folder: Path) -> Page:
     """Return the page of this process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = new_id("engine")
-    path, unready = folder / f"{name}{SUFFIX}", folder / name
-    file = os.open(unready, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    fcntl.flock(file, fcntl.LOCK_EX)  # before it has the name by which the meter looks for it
-    os.posix_fallocate(file, 0, SIZE)  # a page without room would end the process when it is written to (SIGBUS)
-    unready.rename(path)
-    page = Page(path, file)
+    page = Page(*create(folder, "engine", SUFFIX, SIZE))
     page.work(Worked(pid=float(os.getpid())))
     return page
 

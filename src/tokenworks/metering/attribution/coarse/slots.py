@@ -6,15 +6,13 @@ moment one of them may write, and nobody waits. The file is locked as long as it
 
 from __future__ import annotations
 
-import fcntl
-import mmap
 import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tokenworks.core.ids import new_id
+from tokenworks.metering.attribution.mapped import Mapped, create
 
 SUFFIX = ".asking"
 SLOTS = 2048
@@ -40,13 +38,11 @@ class Taken(NamedTuple):
     known: float = 0.0  # 1: the server has said its tokens; 0: as far as they were seen
 
 
-class Slots:
+class Slots(Mapped):
     """One of those files, open."""
 
     def __init__(self, path: Path, file: int) -> None:
-        self.path = path
-        self._file = file
-        self._map = mmap.mmap(file, _SIZE)
+        super().__init__(path, file, _SIZE)
         self._next = 0
 
     # -- the gateway's side
@@ -96,32 +92,10 @@ class Slots:
                 state, *figures = _SLOT.unpack_from(self._map, _place(at))
                 yield at, state, Taken(*figures)
 
-    @property
-    def left(self) -> bool:
-        """Whether its process has ended."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        fcntl.flock(self._file, fcntl.LOCK_UN)
-        return True
-
-    def close(self) -> None:
-        """Let go of it; that tells others that its process has ended."""
-        self._map.close()
-        os.close(self._file)
-
 
 def new_slots(folder: Path) -> Slots:
     """Return the file of this process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = new_id("asking")
-    path, unready = folder / f"{name}{SUFFIX}", folder / name
-    file = os.open(unready, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    fcntl.flock(file, fcntl.LOCK_EX)  # before it has the name by which the meter looks for it
-    os.posix_fallocate(file, 0, _SIZE)
-    unready.rename(path)
-    return Slots(path, file)
+    return Slots(*create(folder, "asking", SUFFIX, _SIZE))
 
 
 def open_slots(path: Path) -> Slots:
