@@ -179,12 +179,8 @@ def write(cases: dict[str, dict[str, list[float]]], count: int, learned: int) ->
         f"{NOISE:.0%},",
         f"and {STALLED:.0%} of them ten times as long.",
         "",
-        "| rule | " + " | ".join(cases) + " |",
-        "|---|" + "---:|" * len(cases),
+        *table("rule", cases),
     ]
-    for rule in next(iter(cases.values())):
-        cells = [f"{statistics.mean(case[rule]):.3f} ({max(case[rule]):.3f})" for case in cases.values()]
-        lines.append(f"| {rule} | " + " | ".join(cells) + " |")
     means = [statistics.mean(case[HELD_OUT]) for case in cases.values()]
     within = sum(mean <= TARGET for mean in means)
     lines += ["", f"Within {TARGET:.0%} on held-out steps: {within} of {len(means)} columns of the engines' rule."]
@@ -193,6 +189,15 @@ def write(cases: dict[str, dict[str, list[float]]], count: int, learned: int) ->
     (RESULTS / "attribution.json").write_text(json.dumps(figures, indent=1) + "\n")
     (RESULTS / "attribution.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
+
+
+def table(head: str, cases: dict[str, dict[str, list[float]]]) -> list[str]:
+    """Return the lines of a table: a row for each rule, named under `head`, of mean and worst group by case."""
+    lines = [f"| {head} | " + " | ".join(cases) + " |", "|---|" + "---:|" * len(cases)]
+    for rule in next(iter(cases.values())):
+        cells = [f"{statistics.mean(case[rule]):.3f} ({max(case[rule]):.3f})" for case in cases.values()]
+        lines.append(f"| {rule} | " + " | ".join(cells) + " |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from _attribution_simulator import MODELS, Model, Request, Step, simulate
-from attribution import COUNT, RESULTS, TARGET, TRACES, WINDOW_S, groups, read_trace
+from attribution import COUNT, RESULTS, TARGET, TRACES, WINDOW_S, groups, read_trace, table
 from tokenworks.core.usage import Usage
 from tokenworks.metering.attribution.coarse.account import FarAccount, FarWork
 from tokenworks.metering.attribution.coarse.counters import Count, Counters
@@ -216,12 +216,8 @@ def write(cases: dict[str, dict[str, list[float]]], count: int, learned: int) ->
         f"time. Costs of tokens are learned from the counters, from {learned} groups of the first half and then on.",
         "'Settled': what becomes due to each request; 'told': what it is given when its answer leaves, before that.",
         "",
-        "| looked at | " + " | ".join(cases) + " |",
-        "|---|" + "---:|" * len(cases),
+        *table("looked at", cases),
     ]
-    for rule in next(iter(cases.values())):
-        cells = [f"{statistics.mean(case[rule]):.3f} ({max(case[rule]):.3f})" for case in cases.values()]
-        lines.append(f"| {rule} | " + " | ".join(cells) + " |")
     figures = [statistics.mean(found) for case in cases.values() for found in case.values()]
     within = sum(one <= TARGET for one in figures)
     lines += [
