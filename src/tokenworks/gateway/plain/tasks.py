@@ -63,8 +63,8 @@ async def follow(run: Underway, record: Record, again: Handle, said: Callable[[]
                 raise
             return await again(exchange)  # a kept connection that was none any more
 
-    async def held(exchange: Exchange, proceed: Handle) -> Reply:
-        return await in_slot(run, proceed)
+    def held(exchange: Exchange, proceed: Handle) -> Awaitable[Reply]:
+        return in_slot(run, proceed)
 
     try:
         reply = await fold([record, held, explained, measure], engine)(run.exchange)
